@@ -1,0 +1,131 @@
+/**
+ * The manifest as tasks see it: plan merged, defaults applied, validated, frozen. Made by `resolve()`; its field names are the
+ * CRD's (crds/), which stays the only schema: resolve() is type-checked against the types generated from it.
+ */
+export interface ResolvedSpec {
+  readonly snapshot: ResolvedSnapshot;
+  readonly workspace: ResolvedStorage;
+  readonly sources: readonly ResolvedSource[];
+  readonly pipelines: readonly ResolvedPipeline[];
+  readonly scenario: readonly ResolvedStep[];
+  readonly comparison: ResolvedComparison;
+  readonly queries: readonly ResolvedQuery[];
+  readonly execution: ResolvedExecution;
+  readonly cleanup: { readonly policy: 'Always' | 'OnSuccess' | 'Never' };
+  readonly reports: ResolvedReports;
+}
+
+/** An object store location; credentials come from the secret (keys `accessKeyId`, `secretAccessKey`, `sessionToken`) or the environment. */
+export interface ResolvedStorage {
+  readonly location: string;
+  readonly endpoint?: string;
+  readonly region?: string;
+  readonly secretRef?: { readonly name: string };
+}
+
+export interface ResolvedSnapshot extends ResolvedStorage {
+  readonly limits: { readonly maxBytes?: number; readonly maxRequestsPerSecond?: number };
+  readonly tables: readonly ResolvedTable[];
+}
+
+export interface ResolvedTable {
+  readonly name: string;
+  readonly path: string;
+  /** Undefined until the resolve task pins it. */
+  readonly version?: string;
+  readonly baseVersion?: string;
+  /** Empty: the table is compared as a multiset. */
+  readonly key: readonly string[];
+  readonly cursor?: string;
+  readonly exclude: readonly string[];
+  readonly sample?: { readonly percent: number; readonly by: string };
+  readonly mask: readonly { readonly column: string; readonly with: 'Hmac' }[];
+  /** IANA zone of zone-less `timestamp` partition values, e.g. `Europe/Berlin`. */
+  readonly partitionTimeZone?: string;
+}
+
+export interface ResolvedSource {
+  readonly name: string;
+  readonly engine: 'Postgres' | 'MySQL';
+  readonly engineVersion?: string;
+  readonly tables: readonly string[];
+  readonly columns: readonly SourceColumn[];
+  readonly provider:
+    | { readonly kind: 'embedded' }
+    /** A server that exists; the secret's keys: host, port, user, password, database, optional ca. */
+    | { readonly kind: 'external'; readonly secretRef: { readonly name: string } };
+}
+
+/** A type that Delta has lost, or a column left out of this source because its engine cannot hold it. */
+export interface SourceColumn {
+  readonly table: string;
+  readonly column: string;
+  readonly type?: string;
+  readonly omit?: boolean;
+}
+
+export interface ResolvedPipeline {
+  readonly name: string;
+  /** How its cursor compares with the last value it saw: `>=` (Inclusive) or `>` (Exclusive: rows tied with it are unseen). */
+  readonly cursorBound: 'Inclusive' | 'Exclusive';
+  /** The built-in pipeline; `bug` is `None` or one of the named bugs. */
+  readonly reference: { readonly bug: string };
+}
+
+export type ResolvedStep = { readonly name: string } & (
+  | { readonly sync: { readonly mode: 'Full' | 'Incremental'; readonly pipelines: readonly string[] } }
+  | { readonly advance: Record<string, never> }
+  | { readonly compare: { readonly baseline: Side; readonly candidate: Side } }
+  | { readonly query: { readonly names: readonly string[] } }
+);
+
+/** `snapshot` is the snapshot at the sources' current version. */
+export type Side =
+  | { readonly snapshot: Record<string, never> }
+  | { readonly pipeline: string }
+  | { readonly location: string };
+
+export interface ResolvedComparison {
+  readonly columns: readonly ComparisonColumn[];
+  readonly unseen: 'Expected' | 'Fail';
+  readonly maxDifferences: number;
+  readonly samples: number;
+  readonly values: 'Masked' | 'Shown';
+}
+
+export interface ComparisonColumn {
+  readonly table: string;
+  readonly column: string;
+  readonly ignore?: boolean;
+  /** The column's name on the candidate's side. */
+  readonly rename?: string;
+  /** Largest absolute difference that counts as equal, a decimal number as text, e.g. `1e-9`. */
+  readonly tolerance?: string;
+}
+
+export interface ResolvedQuery {
+  readonly name: string;
+  /** SQL of the engine; `{{table}}` or `{{source.table}}` stands for the table on the side where the query runs. */
+  readonly sql: string;
+  readonly expect:
+    | { readonly sameAs: 'Baseline' }
+    /** Each row is the JSON text of an array of column values. */
+    | { readonly rows: readonly string[] };
+  readonly timeoutSeconds: number;
+}
+
+export interface ResolvedExecution {
+  readonly parallelism: number;
+  readonly retries: number;
+  readonly timeoutSeconds: number;
+  readonly memoryBytes: number;
+  readonly threads: number;
+}
+
+export interface ResolvedReports {
+  readonly location: string;
+  readonly endpoint?: string;
+  readonly region?: string;
+  readonly secretRef?: { readonly name: string };
+  readonly formats: readonly ('JSON' | 'HTML' | 'JUnit' | 'Markdown')[];
+}

@@ -1,0 +1,23 @@
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+
+/** The one place that reads the environment. Every variable that the project looks at is here. */
+export const env = {
+  /** Folder of this installation's id and of its runs' local state. */
+  stateDir: (): string =>
+    process.env.PARITY_STATE_DIR ?? join(xdg('XDG_STATE_HOME', '.local/state'), 'pipeline-parity'),
+  /** Folder of downloads and builds that outlive a checkout. */
+  cacheDir: (): string => process.env.PARITY_CACHE_DIR ?? join(xdg('XDG_CACHE_HOME', '.cache'), 'pipeline-parity'),
+  /** Folder with one sub-folder per secret and one file per key, as Kubernetes mounts them. */
+  secretsDir: (): string | undefined => process.env.PARITY_SECRETS_DIR,
+  logLevel: (): string => process.env.PARITY_LOG_LEVEL ?? 'warn',
+  stepSummary: (): string | undefined => process.env.GITHUB_STEP_SUMMARY,
+  /** Folder of MariaDB or MySQL binaries, where they are not on the PATH. */
+  mysqlBinDir: (): string | undefined => process.env.PARITY_MYSQL_BIN,
+  isCI: (): boolean => process.env.CI === 'true',
+} as const;
+
+function xdg(variable: string, fallback: string): string {
+  const value = process.env[variable];
+  return value === undefined || value === '' ? join(homedir(), fallback) : value;
+}
