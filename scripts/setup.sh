@@ -1,0 +1,68 @@
+#!/usr/bin/env bash
+# Installs what `make demo` or `make test` needs on Debian or Ubuntu, and nothing that is there already.
+#   scripts/setup.sh demo    Node packages and a MariaDB server's binaries (never started as a service)
+#   scripts/setup.sh test    the same, and what the tests use: an S3 server, a browser, independent readers of Delta
+set -euo pipefail
+cd "$(dirname "$0")/.."
+what=${1:?demo or test}
+cache=${PARITY_CACHE_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/pipeline-parity}
+mkdir -p "$cache"
+
+main() {
+  local packages=()
+  command -v npm >/dev/null || packages+=(nodejs npm)
+  has_mysql_server || packages+=(mariadb-server)
+  if [ "$what" = test ]; then
+    command -v python3 >/dev/null && python3 -c 'import venv, ensurepip' 2>/dev/null || packages+=(python3 python3-venv)
+    [ -x /usr/bin/chromium-headless-shell ] || packages+=(chromium-headless-shell fonts-dejavu-core)
+  fi
+  [ ${#packages[@]} -eq 0 ] || install_packages "${packages[@]}"
+  install_node_packages
+  [ "$what" != test ] || install_test_servers
+}
+
+has_mysql_server() {
+  [ -n "${PARITY_MYSQL_BIN:-}" ] || PATH=$PATH:/usr/sbin command -v mariadbd >/dev/null || PATH=$PATH:/usr/sbin command -v mysqld >/dev/null
+}
+
+install_packages() {
+  local as_root=()
+  [ "$(id -u)" = 0 ] || as_root=(sudo)
+  command -v apt-get >/dev/null || { echo "setup: please install these yourself: $*" >&2; exit 2; }
+  echo "setup: installing $*"
+  # Policy 101: a database server's package must not start a service on this machine.
+  local policy=/usr/sbin/policy-rc.d made=
+  if [ ! -e $policy ]; then
+    printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" tee $policy >/dev/null && "${as_root[@]}" chmod +x $policy && made=1
+  fi
+  "${as_root[@]}" apt-get update -qq >/dev/null
+  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null
+  [ -z "$made" ] || "${as_root[@]}" rm -f $policy
+}
+
+# `npm ci` only when the lock file has changed since the last one.
+install_node_packages() {
+  local stamp=node_modules/.parity-lock want
+  want=$(sha256sum package-lock.json | cut -d' ' -f1)
+  [ "$(cat $stamp 2>/dev/null || true)" != "$want" ] || return 0
+  echo "setup: npm ci"
+  npm ci --no-audit --no-fund --loglevel=error
+  echo "$want" >$stamp
+}
+
+# A Python environment in the cache, keyed by what is in it.
+install_test_servers() {
+  local requirements=test/support/requirements.txt key venv
+  key=$(sha256sum $requirements | cut -c1-12)
+  venv=$cache/python-$key
+  [ -e "$venv/.complete" ] || {
+    echo "setup: a Python environment with the S3 server and the independent readers"
+    rm -rf "$venv"
+    python3 -m venv "$venv"
+    "$venv/bin/pip" install -q --disable-pip-version-check -r $requirements
+    touch "$venv/.complete"
+  }
+  ln -sfn "$venv" "$cache/python"
+}
+
+main

@@ -1,0 +1,9 @@
+#!/usr/bin/env bash
+# Runs the tests (all, or the files given) with the project's own Node. No test run at all is a failure.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+export PATH=$PWD/node_modules/.bin:$PATH
+# A state folder of the tests' own: a test never sees or removes the developer's runs.
+state=$(mktemp -d)
+trap 'rm -rf "$state"' EXIT
+PARITY_STATE_DIR=$state/state node node_modules/mocha/bin/mocha.js --fail-zero --reporter test/support/reporter.cjs "$@"
