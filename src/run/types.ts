@@ -76,6 +76,11 @@ export interface TaskGraph {
   readonly version: 1;
   /** In a deterministic order that is also a topological one. */
   readonly tasks: readonly Task[];
+  /**
+   * True before the `resolve` task has said what the lake holds: only `resolve`, `report` and `cleanup` are known, and once
+   * `resolve` succeeded the whole graph must be built. A partial graph never leads to Passed.
+   */
+  readonly isPartial?: boolean;
 }
 
 export interface TaskState {
