@@ -1,0 +1,53 @@
+/**
+ * Makes everything that follows from the run's CRD: the plan's CRD, the TypeScript types, and the reference of the manifest.
+ *
+ *     node scripts/generate.ts            writes what differs
+ *     node scripts/generate.ts --check    writes nothing; exit code 1 names what differs
+ */
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { planDefinition } from './generate/plan.ts';
+import { manifestReference } from './generate/reference.ts';
+import { enumConstants, typeDeclarations } from './generate/types.ts';
+
+const root = join(import.meta.dirname, '..');
+const RUN = 'crds/pipelineparity.io_pipelineparityruns.yaml';
+
+/** The generated files: path relative to the package's root, and content. */
+export async function generated(): Promise<ReadonlyMap<string, string>> {
+  const run = readFileSync(join(root, RUN), 'utf8');
+  return new Map([
+    ['crds/pipelineparity.io_pipelineparityplans.yaml', planDefinition(run)],
+    ['src/api/generated/types.ts', await typeDeclarations(run)],
+    ['src/api/generated/enums.ts', enumConstants(run)],
+    ['docs/reference/manifest.md', manifestReference(run)],
+  ]);
+}
+
+/** The generated files whose content on disk is another one, as paths relative to the package's root. */
+export async function drifted(): Promise<readonly string[]> {
+  const files = [...(await generated())];
+  return files.filter(([path, content]) => onDisk(path) !== content).map(([path]) => path);
+}
+
+function onDisk(path: string): string | undefined {
+  const file = join(root, path);
+  return existsSync(file) ? readFileSync(file, 'utf8') : undefined;
+}
+
+async function main(isCheck: boolean): Promise<void> {
+  const stale = await drifted();
+  if (isCheck) {
+    for (const path of stale) console.error(`${path} does not follow from ${RUN}; run: npm run generate`);
+    process.exitCode = stale.length === 0 ? 0 : 1;
+    return;
+  }
+  const files = await generated();
+  for (const path of stale) {
+    mkdirSync(dirname(join(root, path)), { recursive: true });
+    writeFileSync(join(root, path), files.get(path) ?? '');
+    console.log(`wrote ${path}`);
+  }
+}
+
+if (import.meta.main) await main(process.argv.includes('--check'));

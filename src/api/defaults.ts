@@ -1,0 +1,43 @@
+/**
+ * What a field is where neither the run nor its plan says. They are here and not in the CRD, because the API server would fill
+ * them into a run before its plan is merged, and so hide what the plan says.
+ */
+export const DEFAULTS = {
+  pipeline: { cursorBound: 'Inclusive', bug: 'None' },
+  comparison: { unseen: 'Expected', maxDifferences: 0, samples: 20, values: 'Masked' },
+  queryTimeoutSeconds: 300,
+  execution: { parallelism: 2, retries: 2, timeoutSeconds: 3600, memory: '1Gi', threads: 2 },
+  cleanupPolicy: 'Always',
+  reports: { location: 'file:reports', formats: ['JSON', 'HTML', 'JUnit', 'Markdown'] },
+} as const;
+
+/** The smallest memory that a task is given: the engine does not start in less. */
+export const MIN_MEMORY = '256Mi';
+
+/** The default of a field, as text for documents; fields without one are not here. Keys are paths without item names. */
+export const DOCUMENTED_DEFAULTS: Readonly<Record<string, string>> = {
+  'spec.workspace.location': "the installation's",
+  'spec.snapshot.tables[].version': 'the newest',
+  'spec.snapshot.tables[].sample.by': 'the first column of the key',
+  'spec.sources[].embedded': '{} unless external is given',
+  'spec.pipelines[].cursorBound': DEFAULTS.pipeline.cursorBound,
+  'spec.pipelines[].reference.bug': DEFAULTS.pipeline.bug,
+  'spec.scenario': 'see the description',
+  'spec.scenario[].sync.pipelines': 'all pipelines',
+  'spec.scenario[].compare.baseline': 'snapshot: {}',
+  'spec.scenario[].compare.candidate': 'the only pipeline',
+  'spec.scenario[].query.names': 'all queries',
+  'spec.comparison.unseen': DEFAULTS.comparison.unseen,
+  'spec.comparison.maxDifferences': String(DEFAULTS.comparison.maxDifferences),
+  'spec.comparison.samples': String(DEFAULTS.comparison.samples),
+  'spec.comparison.values': DEFAULTS.comparison.values,
+  'spec.queries[].timeoutSeconds': String(DEFAULTS.queryTimeoutSeconds),
+  'spec.execution.parallelism': String(DEFAULTS.execution.parallelism),
+  'spec.execution.retries': String(DEFAULTS.execution.retries),
+  'spec.execution.timeoutSeconds': String(DEFAULTS.execution.timeoutSeconds),
+  'spec.execution.memory': DEFAULTS.execution.memory,
+  'spec.execution.threads': String(DEFAULTS.execution.threads),
+  'spec.cleanup.policy': DEFAULTS.cleanupPolicy,
+  'spec.reports.location': DEFAULTS.reports.location,
+  'spec.reports.formats': DEFAULTS.reports.formats.join(', '),
+};

@@ -1,0 +1,680 @@
+// Generated from crds/ by scripts/generate.ts. Do not edit.
+
+/**
+ * One test of a pipeline on real data, with an immutable spec and one verdict.
+ */
+export interface PipelineParityRun {
+  /**
+   * Always `pipelineparity.io/v1alpha1`.
+   */
+  apiVersion?: string;
+  /**
+   * Always `PipelineParityRun`.
+   */
+  kind?: string;
+  metadata?: {
+    [k: string]: unknown;
+  };
+  spec: RunSpec;
+  status?: RunStatus;
+}
+/**
+ * What to copy, where to load it, which pipeline to test and what to compare. It never changes after creation.
+ */
+export interface RunSpec {
+  /**
+   * A plan in the same namespace (for the CLI: beside the run, in the same file or in the one given) whose spec this run takes over. Fields given here win: objects merge by field, named lists by whole item, the scenario as a whole.
+   */
+  planRef?: {
+    /**
+     * Name of the PipelineParityPlan.
+     */
+    name: string;
+  };
+  snapshot?: SnapshotSpec;
+  workspace?: WorkspaceSpec;
+  /**
+   * Ephemeral databases that the snapshot is loaded into.
+   */
+  sources?: SourceSpec[];
+  /**
+   * What is being tested: each moves the sources into landed tables.
+   */
+  pipelines?: PipelineSpec[];
+  /**
+   * The steps of the run, in order. Left out: full sync, compare, and, where a table has a baseVersion, advance, incremental sync, compare; then the queries.
+   */
+  scenario?: StepSpec[];
+  comparison?: ComparisonSpec;
+  /**
+   * Queries whose results must agree.
+   */
+  queries?: QuerySpec[];
+  execution?: ExecutionSpec;
+  /**
+   * What becomes of the workspace and sources at the end.
+   */
+  cleanup?: {
+    /**
+     * `Always` removes them, `OnSuccess` only after a run that passed, `Never` keeps them.
+     */
+    policy?: 'Always' | 'OnSuccess' | 'Never';
+  };
+  reports?: ReportsSpec;
+}
+/**
+ * The tables under test and where they are read. This location is only ever read.
+ */
+export interface SnapshotSpec {
+  /**
+   * The lake: `s3://bucket[/prefix]`, `file:///dir`, or `file:dir` relative to the manifest. Production, or a kept corpus.
+   */
+  location?: string;
+  /**
+   * `http(s)://host[:port]` of an S3-compatible server. Left out: AWS.
+   */
+  endpoint?: string;
+  /**
+   * Region of the bucket.
+   */
+  region?: string;
+  /**
+   * Secret with the keys `accessKeyId`, `secretAccessKey` and optionally `sessionToken`. Left out: the environment's credentials.
+   */
+  secretRef?: {
+    /**
+     * Name of the secret.
+     */
+    name: string;
+  };
+  /**
+   * What the lake may be asked for. Checked before the copy and during it; over it, the run is Errored.
+   */
+  limits?: {
+    /**
+     * Most bytes that are copied, as a quantity (`50Gi`). Left out: no limit.
+     */
+    maxBytes?: string;
+    /**
+     * Most requests a second. Left out: no limit.
+     */
+    maxRequestsPerSecond?: number;
+  };
+  /**
+   * The tables under test.
+   */
+  tables?: TableSpec[];
+}
+/**
+ * One Delta table of the lake.
+ */
+export interface TableSpec {
+  /**
+   * What the table is called in sources, queries and reports.
+   */
+  name: string;
+  /**
+   * Folder of the table below the snapshot's location.
+   */
+  path: string;
+  /**
+   * Delta version under test. Left out: the newest, resolved once, recorded, and used from then on.
+   */
+  version?: string;
+  /**
+   * Delta version that the sources start with, for incremental syncs. Left out: they start with `version`.
+   */
+  baseVersion?: string;
+  /**
+   * Columns that identify a row. Left out: rows are compared as a multiset.
+   *
+   * Items: A column.
+   */
+  key?: string[];
+  /**
+   * Column by which an incremental sync finds what is new.
+   */
+  cursor?: string;
+  /**
+   * Columns that were never the source's (such as `_dlt_id`): left out of rehydration, proof and comparison.
+   *
+   * Items: A column.
+   */
+  exclude?: string[];
+  /**
+   * Keeps the same share of rows every time, chosen by hash. Tables sampled by one column keep their joins.
+   */
+  sample?: {
+    /**
+     * Share of the values of `by` that are kept, in percent.
+     */
+    percent: number;
+    /**
+     * Column whose hash decides. Left out: the first column of the key.
+     */
+    by?: string;
+  };
+  /**
+   * Columns whose values never leave the lake in clear.
+   *
+   * Items: One masked column.
+   */
+  mask?: {
+    /**
+     * The column.
+     */
+    column: string;
+    /**
+     * How: `Hmac` keeps type and length, and equal values stay equal.
+     */
+    with: 'Hmac';
+  }[];
+  /**
+   * IANA zone (`Europe/Berlin`) of timestamp partition values that carry none. Left out: such a column is refused.
+   */
+  partitionTimeZone?: string;
+}
+/**
+ * Where the run keeps its copy, landed tables and results: a bucket or prefix of its own, deleted with the run. Left out: the installation's default.
+ */
+export interface WorkspaceSpec {
+  /**
+   * `s3://` (a new bucket of its own), `s3://bucket[/prefix]`, `file:///dir`, or `file:dir` relative to the manifest.
+   */
+  location?: string;
+  /**
+   * `http(s)://host[:port]` of an S3-compatible server. Left out: AWS.
+   */
+  endpoint?: string;
+  /**
+   * Region of the bucket.
+   */
+  region?: string;
+  /**
+   * Secret with the keys `accessKeyId`, `secretAccessKey` and optionally `sessionToken`. Left out: the environment's credentials.
+   */
+  secretRef?: {
+    /**
+     * Name of the secret.
+     */
+    name: string;
+  };
+}
+/**
+ * One database.
+ */
+export interface SourceSpec {
+  /**
+   * Name of the source; part of other names.
+   */
+  name: string;
+  /**
+   * Which database.
+   */
+  engine: 'Postgres' | 'MySQL';
+  /**
+   * Version that the server must have (`16` or `16.4`). Left out: any.
+   */
+  engineVersion?: string;
+  /**
+   * Tables of the snapshot that this source holds.
+   *
+   * Items: Name of a table of the snapshot.
+   */
+  tables: string[];
+  /**
+   * Types that Delta has lost (uuid, jsonb, enum, unsigned), and columns that this engine cannot hold.
+   *
+   * Items: One column.
+   */
+  columns?: {
+    /**
+     * Name of a table of this source.
+     */
+    table: string;
+    /**
+     * The column.
+     */
+    column: string;
+    /**
+     * The engine's own type, such as `uuid`, `jsonb` or `int unsigned`.
+     */
+    type?: string;
+    /**
+     * `true` leaves the column out of this source and out of the comparison of what it feeds; the report says so.
+     */
+    omit?: boolean;
+  }[];
+  /**
+   * A server that the run starts on this machine and removes. What is used where neither this nor `external` is given.
+   */
+  embedded?: {};
+  /**
+   * A server that exists.
+   */
+  external?: {
+    /**
+     * Secret with the keys `host`, `port`, `user`, `password`, `database` and optionally `ca`.
+     */
+    secretRef: {
+      /**
+       * Name of the secret.
+       */
+      name: string;
+    };
+  };
+}
+/**
+ * One pipeline.
+ */
+export interface PipelineSpec {
+  /**
+   * Name of the pipeline; part of other names.
+   */
+  name: string;
+  /**
+   * How the pipeline's cursor compares with the last value it saw: `Inclusive` (`>=`) or `Exclusive` (`>`, which cannot see rows tied with it).
+   */
+  cursorBound?: 'Inclusive' | 'Exclusive';
+  /**
+   * The built-in pipeline, an example of a pipeline under test.
+   */
+  reference: {
+    /**
+     * A named bug to carry on purpose, to see the run find it.
+     */
+    bug?:
+      | 'None'
+      | 'DroppedTail'
+      | 'DuplicatedBatch'
+      | 'CursorOffByOne'
+      | 'TruncatedPrecision'
+      | 'ShiftedTimestamps'
+      | 'NullToEmpty'
+      | 'EmptyToNull'
+      | 'TrimmedStrings'
+      | 'Float32Rounding'
+      | 'SwappedColumns'
+      | 'StaleUpdates'
+      | 'ResurrectedDeletes'
+      | 'LostLastChunk'
+      | 'WrongEncoding'
+      | 'NullUnsafeMerge'
+      | 'DroppedNewColumn'
+      | 'OffByOneDay'
+      | 'LostMicroseconds';
+  };
+}
+/**
+ * One step, with exactly one action.
+ */
+export interface StepSpec {
+  /**
+   * Name of the step; part of other names.
+   */
+  name: string;
+  /**
+   * Executes pipelines once.
+   */
+  sync?: {
+    /**
+     * `Full` reads everything and replaces; `Incremental` reads what the cursor shows as new and upserts by key.
+     */
+    mode: 'Full' | 'Incremental';
+    /**
+     * Which pipelines. Left out: all.
+     *
+     * Items: Name of a pipeline.
+     */
+    pipelines?: string[];
+  };
+  /**
+   * Brings the sources from `baseVersion` to `version`.
+   */
+  advance?: {};
+  /**
+   * Compares two sides, every table and every row.
+   */
+  compare?: {
+    baseline?: SideSpec;
+    /**
+     * What is tested. Left out: the only pipeline.
+     */
+    candidate?: {
+      /**
+       * The snapshot at the sources' current version.
+       */
+      snapshot?: {};
+      /**
+       * What this pipeline landed.
+       */
+      pipeline?: string;
+      /**
+       * Existing tables: each table of the snapshot is at this location's folder of the same name.
+       */
+      location?: string;
+    };
+  };
+  /**
+   * Runs queries on both sides.
+   */
+  query?: {
+    /**
+     * Which queries. Left out: all.
+     *
+     * Items: Name of a query.
+     */
+    names?: string[];
+  };
+}
+/**
+ * What is right. Left out: the snapshot.
+ */
+export interface SideSpec {
+  /**
+   * The snapshot at the sources' current version.
+   */
+  snapshot?: {};
+  /**
+   * What this pipeline landed.
+   */
+  pipeline?: string;
+  /**
+   * Existing tables: each table of the snapshot is at this location's folder of the same name.
+   */
+  location?: string;
+}
+/**
+ * What counts as equal, and how much is shown.
+ */
+export interface ComparisonSpec {
+  /**
+   * Exceptions from exact comparison, by column.
+   *
+   * Items: One column.
+   */
+  columns?: {
+    /**
+     * Name of a table of the snapshot.
+     */
+    table: string;
+    /**
+     * The column's name on the baseline's side.
+     */
+    column: string;
+    /**
+     * `true` leaves the column out of the comparison.
+     */
+    ignore?: boolean;
+    /**
+     * The column's name on the candidate's side.
+     */
+    rename?: string;
+    /**
+     * Largest absolute difference that counts as equal, a decimal number as text (`1e-9`).
+     */
+    tolerance?: string;
+  }[];
+  /**
+   * What to do with rows that a cursor cannot see (deletes, NULL, tied, late or unmoved cursors), which are computed beforehand: `Expected` counts and shows them, `Fail` makes them count against the run.
+   */
+  unseen?: 'Expected' | 'Fail';
+  /**
+   * Differences that a run may have and still pass.
+   */
+  maxDifferences?: number;
+  /**
+   * Examples of each class of difference that a report shows for a table.
+   */
+  samples?: number;
+  /**
+   * Whether reports show values (`Shown`) or only which columns differ (`Masked`).
+   */
+  values?: 'Masked' | 'Shown';
+}
+/**
+ * One query.
+ */
+export interface QuerySpec {
+  /**
+   * Name of the query.
+   */
+  name: string;
+  /**
+   * SQL of ClickHouse. `{{table}}` stands for the table on the side where the query runs; `{{source.table}}` where several sources hold it.
+   */
+  sql: string;
+  /**
+   * Seconds after which the query counts as failed.
+   */
+  timeoutSeconds?: number;
+  /**
+   * What the result must be.
+   */
+  expect: {
+    /**
+     * `Baseline`: the same as on the baseline's side, in order where the query orders.
+     */
+    sameAs?: 'Baseline';
+    /**
+     * The rows themselves, each the JSON text of an array of column values: `'["JFK", 111279]'`.
+     *
+     * Items: A row as JSON text.
+     */
+    rows?: string[];
+  };
+}
+/**
+ * How tasks are run.
+ */
+export interface ExecutionSpec {
+  /**
+   * Tasks that run side by side.
+   */
+  parallelism?: number;
+  /**
+   * Times that a task is started again after a failure that may pass.
+   */
+  retries?: number;
+  /**
+   * Seconds after which a task is stopped and counts as failed.
+   */
+  timeoutSeconds?: number;
+  /**
+   * Memory of one task, as a quantity (`1Gi`), at least 256Mi.
+   */
+  memory?: string;
+  /**
+   * Threads of the engine in one task.
+   */
+  threads?: number;
+}
+/**
+ * Where reports go. They survive the run.
+ */
+export interface ReportsSpec {
+  /**
+   * `s3://bucket[/prefix]`, `file:///dir`, or `file:dir` relative to the manifest. Left out: the folder `reports` where the command runs.
+   */
+  location?: string;
+  /**
+   * `http(s)://host[:port]` of an S3-compatible server. Left out: AWS.
+   */
+  endpoint?: string;
+  /**
+   * Region of the bucket.
+   */
+  region?: string;
+  /**
+   * Secret with the keys `accessKeyId`, `secretAccessKey` and optionally `sessionToken`. Left out: the environment's credentials.
+   */
+  secretRef?: {
+    /**
+     * Name of the secret.
+     */
+    name: string;
+  };
+  /**
+   * Which reports are written.
+   *
+   * Items: A format.
+   */
+  formats?: ('JSON' | 'HTML' | 'JUnit' | 'Markdown')[];
+}
+/**
+ * What the run has come to. Rebuilt from the workspace and the tasks when lost; details lie in the report.
+ */
+export interface RunStatus {
+  /**
+   * Generation of the spec that this status is about.
+   */
+  observedGeneration?: number;
+  /**
+   * Where the run is, for people; derived from the conditions and never read back.
+   */
+  phase?: string;
+  /**
+   * When the run began.
+   */
+  startTime?: string;
+  /**
+   * When the verdict was reached.
+   */
+  completionTime?: string;
+  /**
+   * `SourcesProvisioned`, `SnapshotCopied`, `Rehydrated`, `Synced`, `Compared`, `QueriesPassed`, `CleanedUp`, `Finished`, `Succeeded`, and while they last `Reconciling` and `Stalled`.
+   *
+   * Items: One condition, as Kubernetes defines it.
+   */
+  conditions?: {
+    /**
+     * Which condition.
+     */
+    type: string;
+    /**
+     * Whether it holds.
+     */
+    status: 'True' | 'False' | 'Unknown';
+    /**
+     * Why, as one CamelCase word for machines.
+     */
+    reason: string;
+    /**
+     * Why, for people.
+     */
+    message: string;
+    /**
+     * Generation of the spec that it is about.
+     */
+    observedGeneration?: number;
+    /**
+     * When status last changed.
+     */
+    lastTransitionTime: string;
+  }[];
+  /**
+   * The copied tables.
+   */
+  snapshot?: {
+    /**
+     * SHA-256 over the content of all tables, hexadecimal.
+     */
+    digest?: string;
+    /**
+     * Counts over all tables.
+     */
+    tables?: {
+      /**
+       * Number of tables.
+       */
+      count?: number;
+      /**
+       * Number of rows.
+       */
+      rows?: number;
+      /**
+       * Bytes copied.
+       */
+      bytes?: number;
+    };
+  };
+  /**
+   * How many tasks are in which state.
+   */
+  tasks?: {
+    /**
+     * Not started.
+     */
+    pending?: number;
+    /**
+     * Started.
+     */
+    running?: number;
+    /**
+     * Ended well.
+     */
+    succeeded?: number;
+    /**
+     * Ended badly.
+     */
+    failed?: number;
+  };
+  /**
+   * The outcome.
+   */
+  result?: {
+    /**
+     * `Failed` means that the data differ; `Errored` that the test could not be carried out.
+     */
+    verdict?: 'Passed' | 'Failed' | 'Errored' | 'Cancelled';
+    /**
+     * Compared tables.
+     */
+    tables?: {
+      /**
+       * Tables without a difference that counts.
+       */
+      matched?: number;
+      /**
+       * Tables with one.
+       */
+      differing?: number;
+    };
+    /**
+     * Differences that count against the run.
+     */
+    differences?: number;
+    /**
+     * Queries that were run.
+     */
+    queries?: {
+      /**
+       * Queries with the expected result.
+       */
+      passed?: number;
+      /**
+       * Queries with another result or none.
+       */
+      failed?: number;
+    };
+    /**
+     * Digest of everything in the report that must repeat.
+     */
+    fingerprint?: string;
+    /**
+     * Where the report is.
+     */
+    report?: string;
+  };
+}
+
+/** The same fields as in a run, without planRef. */
+export type PlanSpec = Omit<RunSpec, 'planRef'>;
+
+/** A reusable spec that runs take over by planRef, kept in Git. */
+export interface PipelineParityPlan {
+  apiVersion?: string;
+  kind?: string;
+  metadata?: PipelineParityRun['metadata'];
+  spec: PlanSpec;
+}

@@ -1,0 +1,24 @@
+/** The schema's patterns in words, for messages. A test sees to it that every pattern is here. */
+const WORDS: Readonly<Record<string, string>> = {
+  '^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$':
+    "lower-case letters, digits, '-' and '.', beginning and ending with a letter or digit",
+  '^[a-z0-9]([-a-z0-9]*[a-z0-9])?$': "lower-case letters, digits and '-', beginning and ending with a letter or digit",
+  '^[A-Za-z0-9_][A-Za-z0-9_-]*$': "letters, digits, '_' and '-', not beginning with '-'",
+  '^[A-Za-z0-9-]+$': "letters, digits and '-'",
+  '^(s3://|file:)': 's3://bucket/prefix, file:///folder or file:folder',
+  '^https?://': 'http://host:port or https://host',
+  '^[0-9]+([.][0-9]+)?(Ki|Mi|Gi|Ti|Pi|k|M|G|T|P)?$': 'a quantity of bytes such as 512Mi or 50Gi',
+  '^(0|[1-9][0-9]*)$': 'a version number such as "12"',
+  '^[0-9]+([.][0-9]+)*$': 'a version such as "16" or "16.4"',
+  '^[0-9]+([.][0-9]+)?([eE][+-]?[0-9]{1,3})?$': 'a decimal number that is not negative, such as "1e-9"',
+};
+
+/** What a pattern asks for, to go after "it must be". */
+export function inWords(pattern: string): string {
+  return WORDS[pattern] ?? `text that matches ${pattern}`;
+}
+
+/** Whether a pattern has words of its own. */
+export function hasWords(pattern: string): boolean {
+  return Object.hasOwn(WORDS, pattern);
+}
