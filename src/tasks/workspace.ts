@@ -1,0 +1,202 @@
+import { mkdir, readdir, rm, rmdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { ResolvedStorage } from '../api/resolved.ts';
+import { type FileLocation, parseLocation, type S3Location } from '../lake/location.ts';
+import { openStore } from '../lake/open.ts';
+import { bucketAdmin, bucketTags, createBucket, deleteBucket, emptyBucket, isEmpty } from '../lake/s3-admin.ts';
+import { ParityError } from '../support/error.ts';
+import type { RunIdentity } from './task.ts';
+
+/** Where a run's own bucket, prefix or folder is. Its name carries the run's full uid, so the plan is the record of the intent. */
+export interface WorkspacePlan {
+  readonly storage: ResolvedStorage;
+  /** Whether the bucket itself is the run's, and goes with it. */
+  readonly ownsBucket: boolean;
+}
+
+/** The object that says whose a workspace is: written before anything else, removed after everything else. */
+export interface Mark {
+  readonly installation: string;
+  readonly uid: string;
+  readonly name: string;
+  readonly createdAt: string;
+}
+
+const markKey = '.parity.json';
+
+type Secret = Readonly<Record<string, string>> | undefined;
+
+/** The run's workspace under a location: `s3://` alone means a bucket of its own. */
+export function planWorkspace(workspace: ResolvedStorage, uid: string): WorkspacePlan {
+  const own = `parity-${uid}`;
+  if (workspace.location === 's3://') return { storage: { ...workspace, location: `s3://${own}` }, ownsBucket: true };
+  const location = `${workspace.location.replace(/\/+$/, '')}/${own}`;
+  return { storage: { ...workspace, location }, ownsBucket: false };
+}
+
+/**
+ * Makes the workspace and marks it. Done again it changes nothing. Throws `AccessDenied` for a place that is marked as somebody else's, and the store's
+ * errors.
+ */
+export async function createWorkspace(
+  plan: WorkspacePlan,
+  run: RunIdentity,
+  secret: Secret,
+  createdAt: Date,
+): Promise<void> {
+  const location = parseLocation(plan.storage.location, plan.storage);
+  if (plan.ownsBucket && location.scheme === 's3')
+    await withAdmin(location, secret, (admin) => createBucket(admin, tagsOf(run)));
+  if (location.scheme === 'file') await makeFolder(location);
+  const store = await openStore(plan.storage, secret);
+  try {
+    const mark: Mark = { ...identity(run), createdAt: createdAt.toISOString() };
+    if (await store.putIfAbsent(markKey, JSON.stringify(mark))) return;
+    const found = await readMark(plan, secret);
+    if (found === undefined || !isOurs(found, run)) throw notOurs(plan, found);
+  } finally {
+    store.close();
+  }
+}
+
+/**
+ * Deletes the workspace with all that is in it, if its mark carries the installation's id and the run's full uid. Nothing there is
+ * no error. Throws `CleanupIncomplete` where something lies there without our mark, and where something stayed.
+ */
+export async function removeWorkspace(
+  plan: WorkspacePlan,
+  run: RunIdentity,
+  secret: Secret,
+  signal?: AbortSignal,
+): Promise<void> {
+  const location = parseLocation(plan.storage.location, plan.storage);
+  switch (location.scheme) {
+    case 'file':
+      return await removeFolder(plan, location, run);
+    case 's3':
+      return await removeObjects(plan, location, run, secret, signal);
+  }
+}
+
+/** The workspace's mark; undefined where there is none, or no such place. */
+export async function readMark(plan: WorkspacePlan, secret: Secret): Promise<Mark | undefined> {
+  const store = await openStore(plan.storage, secret);
+  try {
+    if ((await store.head(markKey)) === undefined) return undefined;
+    const mark: unknown = JSON.parse((await store.get(markKey)).toString());
+    return isMark(mark) ? mark : undefined;
+  } catch (error) {
+    if (error instanceof ParityError && error.code === 'NotFound') return undefined;
+    throw error;
+  } finally {
+    store.close();
+  }
+}
+
+/** The command that removes the workspace by hand, for whoever is told that it stayed. */
+export function removalCommand({ storage, ownsBucket }: WorkspacePlan): string {
+  const location = parseLocation(storage.location, storage);
+  if (location.scheme === 'file') return `rm -rf '${location.root.replaceAll("'", `'\\''`)}'`;
+  const endpoint = storage.endpoint === undefined ? '' : ` --endpoint-url ${storage.endpoint}`;
+  const verb = ownsBucket ? 'rb --force' : 'rm --recursive';
+  return `aws s3 ${verb} ${storage.location}${ownsBucket ? '' : '/'}${endpoint}`;
+}
+
+async function removeFolder(plan: WorkspacePlan, { root }: FileLocation, run: RunIdentity): Promise<void> {
+  const entries = await readdir(root).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return undefined;
+    throw error;
+  });
+  if (entries === undefined) return;
+  if (entries.length === 0) return await rmdir(root);
+  const mark = await readMark(plan, undefined);
+  if (mark === undefined || !isOurs(mark, run)) throw notOurs(plan, mark);
+  // The mark goes last: a removal that is killed half-way can still prove whose the rest is.
+  for (const entry of entries.filter((entry) => entry !== markKey)) {
+    await rm(join(root, entry), { recursive: true, force: true });
+  }
+  await rm(root, { recursive: true, force: true });
+}
+
+async function removeObjects(
+  plan: WorkspacePlan,
+  location: S3Location,
+  run: RunIdentity,
+  secret: Secret,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  await withAdmin(location, secret, async (admin) => {
+    const mark = await readMark(plan, secret);
+    const isProved = mark === undefined ? await hasOurTags() : isOurs(mark, run);
+    // Without a mark there is only what was made before it: an empty bucket of the run's own name.
+    if (!isProved && !(mark === undefined && (await isEmpty(admin)))) throw notOurs(plan, mark);
+    if (isProved) {
+      await emptyBucket(admin, { keep: markKey, ...(signal === undefined ? {} : { signal }) });
+      await emptyBucket(admin);
+    }
+    if (plan.ownsBucket) await deleteBucket(admin);
+
+    async function hasOurTags(): Promise<boolean> {
+      const tags = plan.ownsBucket ? await bucketTags(admin) : undefined;
+      const wanted = tagsOf(run);
+      return tags !== undefined && Object.entries(wanted).every(([name, value]) => tags[name] === value);
+    }
+  });
+}
+
+async function withAdmin<T>(
+  location: S3Location,
+  secret: Secret,
+  work: (admin: ReturnType<typeof bucketAdmin>) => Promise<T>,
+): Promise<T> {
+  const admin = bucketAdmin(location, secret);
+  try {
+    return await work(admin);
+  } finally {
+    admin.client.destroy();
+  }
+}
+
+async function makeFolder({ root }: FileLocation): Promise<void> {
+  try {
+    await mkdir(root, { recursive: true, mode: 0o755 });
+  } catch (error) {
+    throw new ParityError('AccessDenied', `making the workspace ${root}: ${String(error)}`, {
+      cause: error,
+      advice: 'Set spec.workspace.location to a folder that can be written to.',
+    });
+  }
+}
+
+function identity({ installation, uid, name }: RunIdentity): Omit<Mark, 'createdAt'> {
+  return { installation, uid, name };
+}
+
+function tagsOf({ installation, uid }: RunIdentity): Readonly<Record<string, string>> {
+  return { 'pipelineparity.io/installation': installation, 'pipelineparity.io/run': uid };
+}
+
+function isOurs(mark: Mark, run: RunIdentity): boolean {
+  return mark.installation === run.installation && mark.uid === run.uid;
+}
+
+function isMark(value: unknown): value is Mark {
+  return (
+    typeof value === 'object' &&
+    value !== null &&
+    'installation' in value &&
+    typeof value.installation === 'string' &&
+    'uid' in value &&
+    typeof value.uid === 'string'
+  );
+}
+
+function notOurs({ storage }: WorkspacePlan, mark: Mark | undefined): ParityError {
+  const found =
+    mark === undefined
+      ? 'it holds things without our mark'
+      : `it is marked as run ${mark.uid} of installation ${mark.installation}`;
+  return new ParityError('CleanupIncomplete', `the workspace ${storage.location} is not this run's: ${found}`, {
+    advice: 'Nothing was deleted. See what lies there before removing it by hand.',
+  });
+}
