@@ -10,7 +10,12 @@ export type Mark = string;
  * The greatest value of `cursor` in the rows of `sql` (a SELECT in canonical types), or null where there is none.
  * Throws `PipelineFailed` naming the column if its type has no order that the engine and every database agree on.
  */
-export async function highestMark(engine: Engine, sql: string, cursor: Field, signal: AbortSignal): Promise<Mark | null> {
+export async function highestMark(
+  engine: Engine,
+  sql: string,
+  cursor: Field,
+  signal: AbortSignal,
+): Promise<Mark | null> {
   refuseUnordered(cursor);
   const [row] = await engine.rows<{ mark: string | null }>(
     `SELECT toString(max(${quoteIdentifier(cursor.name)})) AS mark FROM (${sql})`,
@@ -37,7 +42,9 @@ function spellMicros(mark: Mark): string {
   const micros = BigInt(mark);
   const fraction = ((micros % 1_000_000n) + 1_000_000n) % 1_000_000n;
   const seconds = (micros - fraction) / 1_000_000n;
-  return `${isoOfMillis(seconds * 1000n).slice(0, 19).replace('T', ' ')}.${fraction.toString().padStart(6, '0')}`;
+  return `${isoOfMillis(seconds * 1000n)
+    .slice(0, 19)
+    .replace('T', ' ')}.${fraction.toString().padStart(6, '0')}`;
 }
 
 /** JavaScript's own calendar is proleptic Gregorian, and exact for years 1 to 9999 at whole seconds. */
@@ -67,7 +74,10 @@ function refuseUnordered(cursor: Field): void {
       throw new ParityError(
         'PipelineFailed',
         `The reference pipeline cannot follow the cursor ${cursor.name}: its type is ${cursor.type.kind}, which databases order in different ways.`,
-        { subject: cursor.name, advice: 'Name an integer, decimal, date or timestamp column as cursor, or sync in full.' },
+        {
+          subject: cursor.name,
+          advice: 'Name an integer, decimal, date or timestamp column as cursor, or sync in full.',
+        },
       );
   }
 }

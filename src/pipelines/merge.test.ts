@@ -66,7 +66,11 @@ describe('merging read rows into landed ones', () => {
   ];
 
   for (const [title, rule, expected] of [
-    ['replaces rows of the same key, NULL being equal to NULL', 'Replace', ['-aold', '1anew', '2anew', '3-new', '4bnew']],
+    [
+      'replaces rows of the same key, NULL being equal to NULL',
+      'Replace',
+      ['-aold', '1anew', '2anew', '3-new', '4bnew'],
+    ],
     ['ignores updates when only inserting', 'InsertOnly', ['-aold', '1aold', '2a-', '3-old', '4bnew']],
     [
       'keeps old rows beside new ones when nothing is deleted',

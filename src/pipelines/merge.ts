@@ -97,7 +97,10 @@ function ambiguousKey(table: string, key: readonly string[], side: string): Pari
   return new ParityError(
     'PipelineFailed',
     `The reference pipeline cannot sync ${table} incrementally: it needs a key, and several rows of ${side} share one value of (${key.join(', ')}).`,
-    { subject: table, advice: 'Name columns in snapshot.tables[].key that tell the rows apart, or sync the table in full.' },
+    {
+      subject: table,
+      advice: 'Name columns in snapshot.tables[].key that tell the rows apart, or sync the table in full.',
+    },
   );
 }
 

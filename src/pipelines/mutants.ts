@@ -40,8 +40,8 @@ export const batchRows = 20_000;
 export interface Mutant {
   readonly bug: Bug;
   /**
-   * What lands in `column`, as engine SQL over the read columns; undefined where the value lands as it was read. `movable` are the columns that are
-   * neither key nor cursor.
+   * What lands in `column`, as engine SQL over a subquery `r` of the rows that were read; undefined where the value lands as it was read. `movable`
+   * are the columns that are neither key nor cursor.
    */
   value(column: Field, movable: readonly Field[]): string | undefined;
   /** Which of the rows that were read are landed. */
@@ -150,7 +150,7 @@ function within(value: string, moved: string, last: string): string {
 }
 
 function of(kinds: readonly Field['type']['kind'][], change: (column: string) => string): Mutant['value'] {
-  return ({ name, type }) => (kinds.includes(type.kind) ? change(quoteIdentifier(name)) : undefined);
+  return ({ name, type }) => (kinds.includes(type.kind) ? change(read(name)) : undefined);
 }
 
 function ofInstants(change: (micros: string) => string): Mutant['value'] {
@@ -160,7 +160,7 @@ function ofInstants(change: (micros: string) => string): Mutant['value'] {
 /** Decimals keep half of their places, instants their whole seconds. */
 function truncatedPrecision(column: Field, movable: readonly Field[]): string | undefined {
   const { type, name } = column;
-  if (type.kind === 'decimal' && type.scale > 0) return `trunc(${quoteIdentifier(name)}, ${Math.floor(type.scale / 2)})`;
+  if (type.kind === 'decimal' && type.scale > 0) return `trunc(${read(name)}, ${Math.floor(type.scale / 2)})`;
   return ofInstants((micros) => `${micros} - positiveModulo(${micros}, 1000000)`)(column, movable);
 }
 
@@ -169,10 +169,15 @@ function swappedColumns(column: Field, movable: readonly Field[]): string | unde
   for (const [index, first] of movable.entries()) {
     const second = movable.slice(index + 1).find((other) => isSameType(first, other));
     if (second === undefined) continue;
-    if (column.name === first.name) return quoteIdentifier(second.name);
-    return column.name === second.name ? quoteIdentifier(first.name) : undefined;
+    if (column.name === first.name) return read(second.name);
+    return column.name === second.name ? read(first.name) : undefined;
   }
   return undefined;
+}
+
+/** Qualified, for the engine would take a bare name for the value that is called so. */
+function read(name: string): string {
+  return `r.${quoteIdentifier(name)}`;
 }
 
 function isSameType(left: Field, right: Field): boolean {

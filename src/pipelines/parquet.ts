@@ -2,6 +2,7 @@ import { mkdir, readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Engine } from '../engine/engine.ts';
 import { quoteIdentifier, quoteString } from '../engine/sql.ts';
+import { engineType } from '../lake/relation-types.ts';
 import type { Field } from '../lake/types.ts';
 
 export interface ParquetFile {
@@ -33,13 +34,15 @@ export async function writeParquet(engine: Engine, request: ParquetRequest): Pro
   const parts = Math.min(maxParts, Math.ceil(request.sizeBytes / fileBytes));
   const isSplit = parts > 1;
   const target = quoteString(join(folder, isSplit ? 'part-{_partition_id}.parquet' : 'part-0.parquet'));
-  const structure = quoteString(columns.map((column) => `${quoteIdentifier(column.name)} ${written(column).type}`).join(', '));
+  const structure = quoteString(
+    columns.map((column) => `${quoteIdentifier(column.name)} ${written(column).type}`).join(', '),
+  );
   const all = columns.map(({ name }) => quoteIdentifier(name)).join(', ');
   const split = isSplit ? `PARTITION BY toString(xxh3(tuple(0, ${all})) % ${parts})` : '';
   const values = columns.map((column) => `${written(column).value} AS ${quoteIdentifier(column.name)}`).join(', ');
   await engine.execute(
     `INSERT INTO FUNCTION file(${target}, Parquet, ${structure}) ${split}
-     SELECT ${values} FROM (${sql}) SETTINGS ${parquetSettings(columns, parts)}`,
+     SELECT ${values} FROM (${sql}) AS r SETTINGS ${parquetSettings(columns, parts)}`,
     { signal, onProgress: ({ readRows }) => onProgress(readRows) },
   );
   return await filesIn(engine, folder, signal);
@@ -64,36 +67,16 @@ function parquetSettings(columns: readonly Field[], parts: number): string {
 
 /** How a canonical column is written: the engine type that Parquet's logical type follows from, and the value as such. */
 function written({ name, type }: Field): { type: string; value: string } {
-  const column = quoteIdentifier(name);
+  const column = `r.${quoteIdentifier(name)}`;
   switch (type.kind) {
-    case 'byte':
-      return { type: 'Nullable(Int8)', value: column };
-    case 'short':
-      return { type: 'Nullable(Int16)', value: column };
-    case 'integer':
-      return { type: 'Nullable(Int32)', value: column };
-    case 'long':
-      return { type: 'Nullable(Int64)', value: column };
-    case 'float':
-      return { type: 'Nullable(Float32)', value: column };
-    case 'double':
-      return { type: 'Nullable(Float64)', value: column };
-    case 'boolean':
-      return { type: 'Nullable(Bool)', value: column };
-    case 'decimal':
-      return { type: `Nullable(Decimal(${type.precision}, ${type.scale}))`, value: column };
     case 'date':
       // Adding days does not clamp as conversions to Date32 do, and the writer takes the number as it is.
       return { type: 'Nullable(Date32)', value: `addDays(toDate32(0), ${column})` };
     case 'timestamp':
     case 'timestamp_ntz':
       return { type: "Nullable(DateTime64(6, 'UTC'))", value: `fromUnixTimestamp64Micro(${column}, 'UTC')` };
-    case 'string':
-    case 'binary':
-    case 'struct':
-    case 'array':
-    case 'map':
-      return { type: 'Nullable(String)', value: column };
+    default:
+      return { type: engineType(type), value: column };
   }
 }
 
