@@ -29,10 +29,10 @@ export function translatePath(path: Path, from: unknown, to: unknown): Path {
   let target = to;
   for (const step of path) {
     source = child(source, step);
-    const step2 = typeof step === 'number' ? indexOfItem(target, itemName(source), step) : step;
-    if (step2 === undefined || child(target, step2) === undefined) return translated;
-    translated.push(step2);
-    target = child(target, step2);
+    const there = typeof step === 'number' ? indexOfItem(target, itemName(source), step) : step;
+    if (there === undefined || child(target, there) === undefined) return translated;
+    translated.push(there);
+    target = child(target, there);
   }
   return translated;
 }
@@ -48,7 +48,7 @@ export function itemName(item: unknown): string | undefined {
 
 function indexOfItem(list: unknown, name: string | undefined, index: number): number | undefined {
   if (!isList(list)) return undefined;
-  if (name === undefined) return index;
+  if (name === undefined || itemName(list[index]) === name) return index;
   const found = list.findIndex((item) => itemName(item) === name);
   return found === -1 ? undefined : found;
 }

@@ -29,7 +29,8 @@ export interface ManifestProblem {
 export class ManifestError extends ParityError {
   readonly problems: readonly ManifestProblem[];
 
-  constructor(problems: readonly ManifestProblem[]) {
+  constructor(found: readonly ManifestProblem[]) {
+    const problems = found.toSorted((a, b) => (a.line ?? 0) - (b.line ?? 0) || (a.column ?? 0) - (b.column ?? 0));
     super('InvalidSpec', problems.map(formatProblem).join('\n'), {
       advice: 'Correct the fields named; `parity explain FIELD` describes each.',
       ...(problems[0] === undefined || problems[0].path === '' ? {} : { subject: problems[0].path }),

@@ -1,0 +1,282 @@
+import { DEFAULTS } from './defaults.ts';
+import type {
+  ComparisonSpec,
+  PipelineSpec,
+  QuerySpec,
+  RunSpec,
+  SideSpec,
+  SourceSpec,
+  StepSpec,
+  TableSpec,
+} from './generated/types.ts';
+import { absoluteLocation } from './locations.ts';
+import { type Finding, shown } from './problem.ts';
+import { bytesOf } from './quantity.ts';
+import type {
+  ComparisonColumn,
+  ResolvedComparison,
+  ResolvedPipeline,
+  ResolvedQuery,
+  ResolvedSource,
+  ResolvedSpec,
+  ResolvedStep,
+  ResolvedStorage,
+  ResolvedTable,
+  Side,
+  SourceColumn,
+} from './resolved.ts';
+
+/** What an installation supplies where a manifest does not say. */
+export interface Surroundings {
+  /** Absolute folder that the default report location is relative to. */
+  readonly cwd: string;
+  /** The installation's default, file paths absolute. */
+  readonly defaultWorkspace?: ResolvedStorage | undefined;
+}
+
+export type Resolution =
+  | { readonly isComplete: true; readonly spec: ResolvedSpec }
+  | { readonly isComplete: false; readonly findings: readonly Finding[] };
+
+/**
+ * The merged spec with every default applied. What has no default and is not there comes back as findings; nothing else is
+ * checked here (see validate.ts).
+ */
+export function resolveSpec(spec: RunSpec, surroundings: Surroundings): Resolution {
+  const findings: Finding[] = [];
+  const need = <T>(value: T | undefined, path: Finding['path'], message: string): T | undefined => {
+    if (value === undefined) findings.push({ path, message });
+    return value;
+  };
+  const lake = need(
+    spec.snapshot?.location,
+    ['spec', 'snapshot', 'location'],
+    'missing in the run and its plan; add where the tables are read',
+  );
+  const tables = need(
+    spec.snapshot?.tables,
+    ['spec', 'snapshot', 'tables'],
+    'missing in the run and its plan; add the tables under test',
+  );
+  const workspace = need(
+    storageOr(spec.workspace, surroundings.defaultWorkspace),
+    ['spec', 'workspace', 'location'],
+    spec.workspace === undefined
+      ? 'missing, and this installation has no default; add where the run may work'
+      : 'missing; add the location that the other fields are about',
+  );
+  const scenario = resolveScenario(spec, need);
+  const limits = resolveLimits(spec, findings);
+  const execution = resolveExecution(spec, findings);
+  const resolvedTables = tables?.map((table, index) => resolveTable(table, index, need)) ?? [];
+  if (lake === undefined || workspace === undefined || findings.length > 0) return { isComplete: false, findings };
+  return {
+    isComplete: true,
+    spec: {
+      snapshot: {
+        ...storage({ ...spec.snapshot, location: lake }),
+        limits,
+        tables: resolvedTables,
+      },
+      workspace,
+      sources: (spec.sources ?? []).map(resolveSource),
+      pipelines: (spec.pipelines ?? []).map(resolvePipeline),
+      scenario,
+      comparison: resolveComparison(spec.comparison ?? {}),
+      queries: (spec.queries ?? []).map(resolveQuery),
+      execution,
+      cleanup: { policy: spec.cleanup?.policy ?? DEFAULTS.cleanupPolicy },
+      reports: {
+        ...storage({
+          ...spec.reports,
+          location: spec.reports?.location ?? absoluteLocation(DEFAULTS.reports.location, surroundings.cwd),
+        }),
+        formats: spec.reports?.formats ?? DEFAULTS.reports.formats,
+      },
+    },
+  };
+}
+
+/** Notes a finding where a value is missing, and hands the value on. */
+type Need = <T>(value: T | undefined, path: Finding['path'], message: string) => T | undefined;
+
+type StorageSpec = { [Field in keyof ResolvedStorage]?: ResolvedStorage[Field] | undefined };
+
+function storage(spec: StorageSpec & { readonly location: string }): ResolvedStorage {
+  return {
+    location: spec.location,
+    ...(spec.endpoint === undefined ? {} : { endpoint: spec.endpoint }),
+    ...(spec.region === undefined ? {} : { region: spec.region }),
+    ...(spec.secretRef === undefined ? {} : { secretRef: spec.secretRef }),
+  };
+}
+
+/** The default's endpoint and credentials belong to its location: it is used as a whole or not at all. */
+function storageOr(spec: StorageSpec | undefined, fallback: ResolvedStorage | undefined): ResolvedStorage | undefined {
+  if (spec?.location !== undefined) return storage({ ...spec, location: spec.location });
+  return Object.keys(spec ?? {}).length === 0 ? fallback : undefined;
+}
+
+function resolveLimits(spec: RunSpec, findings: Finding[]): ResolvedSpec['snapshot']['limits'] {
+  const { maxBytes, maxRequestsPerSecond } = spec.snapshot?.limits ?? {};
+  return {
+    ...(maxBytes === undefined
+      ? {}
+      : { maxBytes: bytes(maxBytes, ['spec', 'snapshot', 'limits', 'maxBytes'], findings) }),
+    ...(maxRequestsPerSecond === undefined ? {} : { maxRequestsPerSecond }),
+  };
+}
+
+function resolveTable(table: TableSpec, index: number, need: Need): ResolvedTable {
+  const { name, path, version, baseVersion, cursor, partitionTimeZone } = table;
+  return {
+    name,
+    path: path.replace(/\/+$/, ''),
+    ...(version === undefined ? {} : { version }),
+    ...(baseVersion === undefined ? {} : { baseVersion }),
+    key: table.key ?? [],
+    ...(cursor === undefined ? {} : { cursor }),
+    exclude: table.exclude ?? [],
+    ...resolveSample(table, index, need),
+    mask: table.mask ?? [],
+    ...(partitionTimeZone === undefined ? {} : { partitionTimeZone }),
+  };
+}
+
+function resolveSample(table: TableSpec, index: number, need: Need): Pick<ResolvedTable, 'sample'> {
+  if (table.sample === undefined) return {};
+  const by = need(
+    table.sample.by ?? table.key?.[0],
+    ['spec', 'snapshot', 'tables', index, 'sample', 'by'],
+    'missing, and the table has no key to sample by; name a column',
+  );
+  return by === undefined ? {} : { sample: { percent: table.sample.percent, by } };
+}
+
+function resolveSource(source: SourceSpec): ResolvedSource {
+  const { name, engine, engineVersion, tables, external } = source;
+  return {
+    name,
+    engine,
+    ...(engineVersion === undefined ? {} : { engineVersion }),
+    tables,
+    columns: (source.columns ?? []).map(resolveSourceColumn),
+    provider: external === undefined ? { kind: 'embedded' } : { kind: 'external', secretRef: external.secretRef },
+  };
+}
+
+function resolveSourceColumn(spec: NonNullable<SourceSpec['columns']>[number]): SourceColumn {
+  const { table, column, type, omit } = spec;
+  return { table, column, ...(type === undefined ? {} : { type }), ...(omit === undefined ? {} : { omit }) };
+}
+
+function resolvePipeline(pipeline: PipelineSpec): ResolvedPipeline {
+  return {
+    name: pipeline.name,
+    cursorBound: pipeline.cursorBound ?? DEFAULTS.pipeline.cursorBound,
+    reference: { bug: pipeline.reference.bug ?? DEFAULTS.pipeline.bug },
+  };
+}
+
+function resolveScenario(spec: RunSpec, need: Need): readonly ResolvedStep[] {
+  const steps = spec.scenario ?? defaultScenario(spec);
+  return steps.flatMap((step, index) => resolveStep(step, index, spec, need) ?? []);
+}
+
+/** Full sync, compare; with a baseVersion anywhere: advance, incremental sync, compare; then the queries, if there are any. */
+function defaultScenario(spec: RunSpec): readonly StepSpec[] {
+  const hasBase = spec.snapshot?.tables?.some(({ baseVersion }) => baseVersion !== undefined) ?? false;
+  const queries: readonly StepSpec[] = (spec.queries ?? []).length > 0 ? [{ name: 'queries', query: {} }] : [];
+  const first: readonly StepSpec[] = [{ name: 'first', sync: { mode: 'Full' } }];
+  const parity: StepSpec = { name: 'parity', compare: {} };
+  if (!hasBase) return [...first, parity, ...queries];
+  return [
+    ...first,
+    { name: 'parity-at-base', compare: {} },
+    { name: 'to-version', advance: {} },
+    { name: 'second', sync: { mode: 'Incremental' } },
+    parity,
+    ...queries,
+  ];
+}
+
+function resolveStep(step: StepSpec, index: number, spec: RunSpec, need: Need): ResolvedStep | undefined {
+  const { name } = step;
+  if (step.sync !== undefined) {
+    const pipelines = step.sync.pipelines ?? (spec.pipelines ?? []).map((pipeline) => pipeline.name);
+    return { name, sync: { mode: step.sync.mode, pipelines } };
+  }
+  if (step.advance !== undefined) return { name, advance: {} };
+  if (step.query !== undefined) {
+    return { name, query: { names: step.query.names ?? (spec.queries ?? []).map((query) => query.name) } };
+  }
+  const baseline = resolveSide(step.compare?.baseline) ?? { snapshot: {} };
+  const path = ['spec', 'scenario', index, 'compare', 'candidate'];
+  const candidate = need(resolveSide(step.compare?.candidate) ?? onlyPipeline(spec), path, noCandidate(spec));
+  return candidate === undefined ? undefined : { name, compare: { baseline, candidate } };
+}
+
+function resolveSide(side: SideSpec | undefined): Side | undefined {
+  if (side?.pipeline !== undefined) return { pipeline: side.pipeline };
+  if (side?.location !== undefined) return { location: side.location };
+  return side?.snapshot === undefined ? undefined : { snapshot: {} };
+}
+
+function onlyPipeline(spec: RunSpec): Side | undefined {
+  const [first, second] = spec.pipelines ?? [];
+  return first !== undefined && second === undefined ? { pipeline: first.name } : undefined;
+}
+
+function noCandidate(spec: RunSpec): string {
+  const names = (spec.pipelines ?? []).map(({ name }) => name);
+  if (names.length === 0)
+    return 'missing, and there is no pipeline that it could be; add one to spec.pipelines or name a location';
+  return `missing, and there are ${names.length} pipelines (${names.join(', ')}); say which one is compared`;
+}
+
+function resolveComparison(spec: ComparisonSpec): ResolvedComparison {
+  return {
+    columns: (spec.columns ?? []).map(resolveComparisonColumn),
+    unseen: spec.unseen ?? DEFAULTS.comparison.unseen,
+    maxDifferences: spec.maxDifferences ?? DEFAULTS.comparison.maxDifferences,
+    samples: spec.samples ?? DEFAULTS.comparison.samples,
+    values: spec.values ?? DEFAULTS.comparison.values,
+  };
+}
+
+function resolveComparisonColumn(spec: NonNullable<ComparisonSpec['columns']>[number]): ComparisonColumn {
+  const { table, column, ignore, rename, tolerance } = spec;
+  return {
+    table,
+    column,
+    ...(ignore === undefined ? {} : { ignore }),
+    ...(rename === undefined ? {} : { rename }),
+    ...(tolerance === undefined ? {} : { tolerance }),
+  };
+}
+
+/** The schema sees to it that exactly one expectation is there. */
+function resolveQuery(query: QuerySpec): ResolvedQuery {
+  const { rows } = query.expect;
+  return {
+    name: query.name,
+    sql: query.sql,
+    expect: rows === undefined ? { sameAs: 'Baseline' } : { rows },
+    timeoutSeconds: query.timeoutSeconds ?? DEFAULTS.queryTimeoutSeconds,
+  };
+}
+
+function resolveExecution(spec: RunSpec, findings: Finding[]): ResolvedSpec['execution'] {
+  const { memory, ...execution } = { ...DEFAULTS.execution, ...spec.execution };
+  return { ...execution, memoryBytes: bytes(memory, ['spec', 'execution', 'memory'], findings) };
+}
+
+/** The schema's pattern lets only quantities through; one that is too large to count is left to find. */
+function bytes(quantity: string, path: Finding['path'], findings: Finding[]): number {
+  try {
+    return bytesOf(quantity);
+  } catch {
+    findings.push({ path, message: `found ${shown(quantity)}, which is more than can be counted; write at most 8Pi` });
+    return 0;
+  }
+}

@@ -1,0 +1,200 @@
+import type { RunSpec } from './generated/types.ts';
+import type { Finding, Path } from './problem.ts';
+import type { ResolvedSpec, ResolvedStep, Side } from './resolved.ts';
+import { suggestion } from './suggest.ts';
+
+/**
+ * Whether the steps make sense in their order. A run whose steps could not find a difference would pass whatever the data, so
+ * everything that is set up has to be looked at: pipelines synced, what they land compared or queried, queries run.
+ */
+export function validateScenario(spec: ResolvedSpec, run: RunSpec): Finding[] {
+  const walk: Walk = { spec, findings: [], synced: new Map(), isAdvanced: false, advances: 0 };
+  spec.scenario.forEach((step, index) => {
+    validateStep(walk, step, ['spec', 'scenario', index]);
+  });
+  return [...walk.findings, ...unlookedAt(walk), ...unused(spec, run), ...tablesWithoutSource(spec)];
+}
+
+/** What is known at one point of the scenario. */
+interface Walk {
+  readonly spec: ResolvedSpec;
+  readonly findings: Finding[];
+  /** By pipeline: its last sync. */
+  readonly synced: Map<string, { step: string; path: Path; wasAdvanced: boolean; isLookedAt: boolean }>;
+  isAdvanced: boolean;
+  advances: number;
+}
+
+function validateStep(walk: Walk, step: ResolvedStep, path: Path): void {
+  if ('sync' in step) validateSync(walk, step.name, step.sync, [...path, 'sync']);
+  else if ('advance' in step) validateAdvance(walk, [...path, 'advance']);
+  else if ('compare' in step) validateCompare(walk, step.compare, [...path, 'compare']);
+  else validateQueryStep(walk, step.query.names, [...path, 'query']);
+}
+
+type SyncStep = Extract<ResolvedStep, { readonly sync: unknown }>['sync'];
+type CompareStep = Extract<ResolvedStep, { readonly compare: unknown }>['compare'];
+
+function validateSync(walk: Walk, step: string, sync: SyncStep, path: Path): void {
+  const names = walk.spec.pipelines.map(({ name }) => name);
+  if (names.length === 0) note(walk, path, 'there is no pipeline to sync; add one to spec.pipelines');
+  if (walk.spec.sources.length === 0) note(walk, path, 'there is no source to sync from; add one to spec.sources');
+  sync.pipelines.forEach((pipeline, index) => {
+    if (!names.includes(pipeline)) note(walk, [...path, 'pipelines', index], unknownPipeline(pipeline, names));
+    else if (sync.mode === 'Incremental' && !walk.synced.has(pipeline)) {
+      note(
+        walk,
+        [...path, 'mode'],
+        `pipeline "${pipeline}" has not been synced before; put a step with mode Full before this one`,
+      );
+    }
+    walk.synced.set(pipeline, { step, path, wasAdvanced: walk.isAdvanced, isLookedAt: false });
+  });
+  if (sync.mode === 'Incremental') validateIncremental(walk, path);
+}
+
+function validateIncremental(walk: Walk, path: Path): void {
+  if (!walk.isAdvanced) {
+    note(
+      walk,
+      [...path, 'mode'],
+      'nothing has changed in the sources yet; give tables a baseVersion and put an advance step before this one',
+    );
+  }
+  walk.spec.snapshot.tables.forEach((table, index) => {
+    if (table.baseVersion === undefined) return;
+    const lacks = [...(table.key.length === 0 ? ['key'] : []), ...(table.cursor === undefined ? ['cursor'] : [])];
+    const at: Path = ['spec', 'snapshot', 'tables', index];
+    for (const field of lacks) {
+      const message =
+        'missing; the scenario syncs this table incrementally, which needs it. Add it, or remove baseVersion';
+      if (!walk.findings.some((known) => known.path.join('/') === [...at, field].join('/')))
+        note(walk, [...at, field], message);
+    }
+  });
+}
+
+function validateAdvance(walk: Walk, path: Path): void {
+  walk.advances += 1;
+  walk.isAdvanced = true;
+  if (walk.advances === 2) note(walk, path, 'the sources are at their version already; remove this step');
+  if (walk.spec.sources.length === 0) note(walk, path, 'there is no source to advance; add one to spec.sources');
+  if (!walk.spec.snapshot.tables.some(({ baseVersion }) => baseVersion !== undefined)) {
+    note(walk, path, 'no table has a baseVersion to advance from; add one, or remove this step');
+  }
+}
+
+function validateCompare(walk: Walk, compare: CompareStep, path: Path): void {
+  for (const name of ['baseline', 'candidate'] as const) validateSide(walk, compare[name], [...path, name]);
+  if (sideText(compare.baseline) === sideText(compare.candidate)) {
+    note(walk, path, `both sides are ${sideText(compare.baseline)}; compare two different ones`);
+  }
+}
+
+function validateSide(walk: Walk, side: Side, path: Path): void {
+  if (!('pipeline' in side)) return;
+  const names = walk.spec.pipelines.map(({ name }) => name);
+  const synced = walk.synced.get(side.pipeline);
+  if (!names.includes(side.pipeline)) note(walk, [...path, 'pipeline'], unknownPipeline(side.pipeline, names));
+  else if (synced === undefined)
+    note(walk, path, `pipeline "${side.pipeline}" has landed nothing yet; put a sync step before this one`);
+  else if (walk.isAdvanced && !synced.wasAdvanced) {
+    note(
+      walk,
+      path,
+      `the sources were advanced after pipeline "${side.pipeline}" was last synced; put a sync step before this one`,
+    );
+  }
+  if (synced !== undefined) synced.isLookedAt = true;
+}
+
+/** Queries run on every pipeline's tables that there are, so they look at all of them. */
+function validateQueryStep(walk: Walk, queries: readonly string[], path: Path): void {
+  const names = walk.spec.queries.map(({ name }) => name);
+  if (queries.length === 0) note(walk, path, 'there is no query to run; add one to spec.queries, or remove this step');
+  queries.forEach((query, index) => {
+    if (!names.includes(query))
+      note(walk, [...path, 'names', index], `there is no query "${query}"; ${suggestion(query, names)}`);
+  });
+  const needsSync = walk.spec.scenario.some((step) => 'sync' in step);
+  if (needsSync && walk.synced.size === 0)
+    note(walk, path, 'no pipeline has landed anything yet; put a sync step before this one');
+  for (const synced of walk.synced.values()) synced.isLookedAt = true;
+}
+
+/** Syncs whose result no later step looks at, and a scenario that looks at nothing at all. */
+function unlookedAt(walk: Walk): Finding[] {
+  if (!walk.spec.scenario.some((step) => 'compare' in step || 'query' in step)) {
+    return [
+      {
+        path: ['spec', 'scenario'],
+        message: 'no step compares or queries, so the run could find nothing; add a compare step',
+      },
+    ];
+  }
+  return [...walk.synced]
+    .filter(([, { isLookedAt }]) => !isLookedAt)
+    .map(([pipeline, { path }]) => ({
+      path,
+      message: `no later step looks at what pipeline "${pipeline}" landed here; put a compare step after this one`,
+    }));
+}
+
+/** Queries and pipelines that no step uses. A run that gives its own scenario may leave out what its plan offers. */
+function unused(spec: ResolvedSpec, run: RunSpec): Finding[] {
+  const isChosen = (list: readonly { readonly name: string }[] | undefined, name: string): boolean =>
+    run.scenario !== undefined && !(list ?? []).some((item) => item.name === name);
+  const synced = new Set(spec.scenario.flatMap((step) => ('sync' in step ? step.sync.pipelines : [])));
+  const queried = new Set(spec.scenario.flatMap((step) => ('query' in step ? step.query.names : [])));
+  return [
+    ...spec.pipelines.flatMap(({ name }, index) =>
+      synced.has(name) || isChosen(run.pipelines, name)
+        ? []
+        : [
+            {
+              path: ['spec', 'pipelines', index],
+              message: 'no step syncs this pipeline; add a sync step, or remove it',
+            },
+          ],
+    ),
+    ...spec.queries.flatMap(({ name }, index) =>
+      queried.has(name) || isChosen(run.queries, name)
+        ? []
+        : [
+            {
+              path: ['spec', 'queries', index],
+              message: 'no step runs this query; add a step with query: {}, or remove it',
+            },
+          ],
+    ),
+  ];
+}
+
+/** A table that no source holds would not be compared with anything a pipeline lands. */
+function tablesWithoutSource(spec: ResolvedSpec): Finding[] {
+  if (!spec.scenario.some((step) => 'sync' in step) || spec.sources.length === 0) return [];
+  const held = new Set(spec.sources.flatMap(({ tables }) => tables));
+  return spec.snapshot.tables.flatMap(({ name }, index) =>
+    held.has(name)
+      ? []
+      : [
+          {
+            path: ['spec', 'snapshot', 'tables', index],
+            message: 'no source holds this table, so no pipeline lands it; add it to a source, or remove it',
+          },
+        ],
+  );
+}
+
+function sideText(side: Side): string {
+  if ('pipeline' in side) return `pipeline "${side.pipeline}"`;
+  return 'location' in side ? `location "${side.location}"` : 'the snapshot';
+}
+
+function unknownPipeline(pipeline: string, names: readonly string[]): string {
+  return `there is no pipeline "${pipeline}"; ${suggestion(pipeline, names)}`;
+}
+
+function note(walk: Walk, path: Path, message: string): void {
+  walk.findings.push({ path, message });
+}

@@ -1,0 +1,232 @@
+import { MIN_MEMORY } from './defaults.ts';
+import type { RunSpec } from './generated/types.ts';
+import { isObject } from './json.ts';
+import { endpointProblem, isLocationInside, locationProblem } from './locations.ts';
+import { placeholdersOf } from './placeholders.ts';
+import { type Finding, type Path, shown } from './problem.ts';
+import { bytesOf } from './quantity.ts';
+import type { ResolvedQuery, ResolvedSource, ResolvedSpec, ResolvedStorage, ResolvedTable } from './resolved.ts';
+import { suggestion } from './suggest.ts';
+import { validateScenario } from './validate-scenario.ts';
+
+/**
+ * What neither the schema nor its CEL rules can see: references between lists, locations, and whether the scenario makes sense.
+ * One function for the CLI and the operator (reason InvalidSpec). `run` is the run's own spec, before merging: what a plan
+ * offers and a run's own scenario leaves out is a choice, not a mistake.
+ */
+export function validate(spec: ResolvedSpec, run: RunSpec): Finding[] {
+  return [
+    ...validateTables(spec.snapshot.tables),
+    ...spec.sources.flatMap((source, index) => validateSource(source, index, spec)),
+    ...validateComparison(spec),
+    ...spec.queries.flatMap((query, index) => validateQuery(query, index, spec)),
+    ...validateScenario(spec, run),
+    ...validateExecution(spec),
+    ...validateLocations(spec),
+  ];
+}
+
+function validateTables(tables: readonly ResolvedTable[]): Finding[] {
+  const spellings = new Map<string, string>();
+  return tables.flatMap((table, index) => {
+    const path: Path = ['spec', 'snapshot', 'tables', index];
+    const findings = validateTable(table, path);
+    const other = spellings.get(table.name.toLowerCase());
+    spellings.set(table.name.toLowerCase(), table.name);
+    if (other === undefined) return findings;
+    const message = `"${table.name}" differs from "${other}" only in case, which databases do not tell apart; rename one`;
+    return [...findings, { path: [...path, 'name'], message }];
+  });
+}
+
+function validateTable(table: ResolvedTable, path: Path): Finding[] {
+  const excluded = new Set(table.exclude);
+  const used: readonly (readonly [Path, string | undefined])[] = [
+    ...table.key.map((column, index) => [[...path, 'key', index], column] as const),
+    [[...path, 'cursor'], table.cursor],
+    [[...path, 'sample', 'by'], table.sample?.by],
+    ...table.mask.map(({ column }, index) => [[...path, 'mask', index, 'column'], column] as const),
+  ];
+  const findings = used
+    .filter(([, column]) => column !== undefined && excluded.has(column))
+    .map(([at, column]) => ({ path: at, message: `"${column}" is in exclude as well; take it out of one of them` }));
+  if (table.partitionTimeZone === undefined || isTimeZone(table.partitionTimeZone)) return findings;
+  const message = `found "${table.partitionTimeZone}", which is no IANA time zone; write one such as Europe/Berlin`;
+  return [...findings, { path: [...path, 'partitionTimeZone'], message }];
+}
+
+function isTimeZone(zone: string): boolean {
+  try {
+    new Intl.DateTimeFormat('en', { timeZone: zone });
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function validateSource(source: ResolvedSource, index: number, spec: ResolvedSpec): Finding[] {
+  const path: Path = ['spec', 'sources', index];
+  const names = spec.snapshot.tables.map(({ name }) => name);
+  const unknown = source.tables
+    .map((table, at) => ({ table, path: [...path, 'tables', at] }))
+    .filter(({ table }) => !names.includes(table))
+    .map(({ table, path: at }) => ({ path: at, message: unknownTable(table, names) }));
+  return [...unknown, ...source.columns.flatMap((_, at) => validateSourceColumn(source, at, spec, path))];
+}
+
+function validateSourceColumn(source: ResolvedSource, index: number, spec: ResolvedSpec, above: Path): Finding[] {
+  const entry = source.columns[index];
+  if (entry === undefined) return [];
+  const path: Path = [...above, 'columns', index];
+  if (!source.tables.includes(entry.table)) {
+    const message = `this source does not hold "${entry.table}"; ${suggestion(entry.table, source.tables)}`;
+    return [{ path: [...path, 'table'], message }];
+  }
+  const table = spec.snapshot.tables.find(({ name }) => name === entry.table);
+  if (table?.exclude.includes(entry.column)) {
+    return [{ path: [...path, 'column'], message: `"${entry.column}" is excluded from the table; remove this entry` }];
+  }
+  const role = entry.omit && table !== undefined ? roleOf(table, entry.column) : undefined;
+  if (role === undefined) return [];
+  return [
+    { path: [...path, 'omit'], message: `"${entry.column}" is the table's ${role}, which a source cannot be without` },
+  ];
+}
+
+function validateComparison(spec: ResolvedSpec): Finding[] {
+  const names = spec.snapshot.tables.map(({ name }) => name);
+  return spec.comparison.columns.flatMap((entry, index) => {
+    const path: Path = ['spec', 'comparison', 'columns', index];
+    const table = spec.snapshot.tables.find(({ name }) => name === entry.table);
+    if (table === undefined) return [{ path: [...path, 'table'], message: unknownTable(entry.table, names) }];
+    if (table.exclude.includes(entry.column)) {
+      return [
+        { path: [...path, 'column'], message: `"${entry.column}" is excluded from the table; remove this entry` },
+      ];
+    }
+    const loosened = entry.ignore ? 'ignore' : entry.tolerance === undefined ? undefined : 'tolerance';
+    if (loosened === undefined || !table.key.includes(entry.column)) return [];
+    return [
+      {
+        path: [...path, loosened],
+        message: `"${entry.column}" is part of the key, by which rows are found; it is compared exactly`,
+      },
+    ];
+  });
+}
+
+function validateQuery(query: ResolvedQuery, index: number, spec: ResolvedSpec): Finding[] {
+  const path: Path = ['spec', 'queries', index];
+  const findings: Finding[] = placeholdersOf(query.sql).flatMap(({ text, source, table }) => {
+    const message = placeholderProblem(source, table, spec);
+    return message === undefined ? [] : [{ path: [...path, 'sql'], message: `${text}: ${message}` }];
+  });
+  if ('sameAs' in query.expect) return findings;
+  const widths = new Set<number>();
+  query.expect.rows.forEach((row, at) => {
+    const values = rowValues(row);
+    if (values !== undefined) widths.add(values.length);
+    const message =
+      values === undefined
+        ? `found ${shown(row)}; it must be the JSON text of an array of column values, such as '["JFK", 1]'`
+        : `has ${values.length} values, other rows have another number; give every row the same columns`;
+    if (values === undefined || widths.size > 1) findings.push({ path: [...path, 'expect', 'rows', at], message });
+  });
+  return findings;
+}
+
+function placeholderProblem(source: string | undefined, table: string, spec: ResolvedSpec): string | undefined {
+  const names = spec.snapshot.tables.map(({ name }) => name);
+  if (source === undefined) {
+    if (!names.includes(table)) return unknownTable(table, names);
+    const holders = spec.sources.filter(({ tables }) => tables.includes(table)).map(({ name }) => name);
+    return holders.length < 2
+      ? undefined
+      : `several sources hold this table; write ${holders.map((holder) => `{{${holder}.${table}}}`).join(' or ')}`;
+  }
+  const holder = spec.sources.find(({ name }) => name === source);
+  if (holder === undefined) {
+    return `there is no source "${source}"; ${suggestion(
+      source,
+      spec.sources.map(({ name }) => name),
+    )}`;
+  }
+  return holder.tables.includes(table)
+    ? undefined
+    : `source "${source}" does not hold "${table}"; ${suggestion(table, holder.tables)}`;
+}
+
+function rowValues(row: string): readonly unknown[] | undefined {
+  try {
+    const values: unknown = JSON.parse(row);
+    return Array.isArray(values) && !values.some((value) => isObject(value)) ? values : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function validateExecution(spec: ResolvedSpec): Finding[] {
+  const findings: Finding[] = [];
+  if (spec.execution.memoryBytes < bytesOf(MIN_MEMORY)) {
+    const message = `found ${spec.execution.memoryBytes} bytes; a task needs at least ${MIN_MEMORY}`;
+    findings.push({ path: ['spec', 'execution', 'memory'], message });
+  }
+  if (spec.snapshot.limits.maxBytes === 0) {
+    const message = 'found 0, which no copy keeps to; raise it or leave it out';
+    findings.push({ path: ['spec', 'snapshot', 'limits', 'maxBytes'], message });
+  }
+  return findings;
+}
+
+function validateLocations(spec: ResolvedSpec): Finding[] {
+  const places: readonly (readonly [keyof ResolvedSpec, ResolvedStorage])[] = [
+    ['snapshot', spec.snapshot],
+    ['workspace', spec.workspace],
+    ['reports', spec.reports],
+  ];
+  const findings = [
+    ...places.flatMap(([name, place]) => validateStorage(place, ['spec', name], name === 'workspace')),
+    ...validateSideLocations(spec),
+  ];
+  if (findings.length > 0) return findings;
+  return places
+    .filter(([name, place]) => name !== 'snapshot' && isLocationInside(place, spec.snapshot))
+    .map(([name, place]) => ({
+      path: ['spec', name, 'location'],
+      message: `"${place.location}" lies inside the snapshot's location "${spec.snapshot.location}", which is only ever read; write to another place`,
+    }));
+}
+
+function validateStorage(place: ResolvedStorage, path: Path, mayBeNewBucket: boolean): Finding[] {
+  const findings: Finding[] = [];
+  const problem = locationProblem(place.location, { mayBeNewBucket });
+  if (problem !== undefined) findings.push({ path: [...path, 'location'], message: problem });
+  const aboutS3 = (['endpoint', 'region', 'secretRef'] as const).filter((field) => place[field] !== undefined);
+  if (place.location.startsWith('file:')) {
+    const message = 'has no meaning for a file location; remove it, or write an s3:// location';
+    findings.push(...aboutS3.map((field) => ({ path: [...path, field], message })));
+  }
+  const endpoint = place.endpoint === undefined ? undefined : endpointProblem(place.endpoint);
+  if (endpoint !== undefined) findings.push({ path: [...path, 'endpoint'], message: endpoint });
+  return findings;
+}
+
+function validateSideLocations(spec: ResolvedSpec): Finding[] {
+  return spec.scenario.flatMap((step, index) => {
+    if (!('compare' in step)) return [];
+    return (['baseline', 'candidate'] as const).flatMap((name) => {
+      const side = step.compare[name];
+      const message = 'location' in side ? locationProblem(side.location, { mayBeNewBucket: false }) : undefined;
+      return message === undefined ? [] : [{ path: ['spec', 'scenario', index, 'compare', name, 'location'], message }];
+    });
+  });
+}
+
+function roleOf(table: ResolvedTable, column: string): string | undefined {
+  if (table.key.includes(column)) return 'key';
+  return table.cursor === column ? 'cursor' : undefined;
+}
+
+function unknownTable(table: string, names: readonly string[]): string {
+  return `the snapshot has no table "${table}"; ${suggestion(table, names)}`;
+}
