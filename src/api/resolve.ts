@@ -75,6 +75,7 @@ export function resolveSpec(spec: RunSpec, surroundings: Surroundings): Resoluti
     spec: {
       snapshot: {
         ...storage({ ...spec.snapshot, location: lake }),
+        ...(spec.snapshot?.maskSecretRef === undefined ? {} : { maskSecretRef: spec.snapshot.maskSecretRef }),
         limits,
         tables: resolvedTables,
       },

@@ -24,6 +24,8 @@ export interface ResolvedStorage {
 }
 
 export interface ResolvedSnapshot extends ResolvedStorage {
+  /** Its key `key` is what the masks' HMAC uses; there wherever a table has a mask. */
+  readonly maskSecretRef?: { readonly name: string };
   readonly limits: { readonly maxBytes?: number; readonly maxRequestsPerSecond?: number };
   readonly tables: readonly ResolvedTable[];
 }

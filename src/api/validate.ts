@@ -17,6 +17,7 @@ import { validateScenario } from './validate-scenario.ts';
 export function validate(spec: ResolvedSpec, run: RunSpec): Finding[] {
   return [
     ...validateTables(spec.snapshot.tables),
+    ...validateMaskSecret(spec),
     ...spec.sources.flatMap((source, index) => validateSource(source, index, spec)),
     ...validateComparison(spec),
     ...spec.queries.flatMap((query, index) => validateQuery(query, index, spec)),
@@ -53,6 +54,17 @@ function validateTable(table: ResolvedTable, path: Path): Finding[] {
   if (table.partitionTimeZone === undefined || isTimeZone(table.partitionTimeZone)) return findings;
   const message = `found "${table.partitionTimeZone}", which is no IANA time zone; write one such as Europe/Berlin`;
   return [...findings, { path: [...path, 'partitionTimeZone'], message }];
+}
+
+/** A mask without a secret could be guessed: hash every likely value and look. */
+function validateMaskSecret({ snapshot }: ResolvedSpec): Finding[] {
+  const path: Path = ['spec', 'snapshot', 'maskSecretRef'];
+  const masked = snapshot.tables.find(({ mask }) => mask.length > 0);
+  if (masked !== undefined && snapshot.maskSecretRef === undefined) {
+    return [{ path, message: `missing; table "${masked.name}" has masks, which are made with this secret` }];
+  }
+  if (masked !== undefined || snapshot.maskSecretRef === undefined) return [];
+  return [{ path, message: 'no table has a mask that would use this secret; remove it, or mask a column' }];
 }
 
 function isTimeZone(zone: string): boolean {

@@ -88,6 +88,15 @@ export interface SnapshotSpec {
     name: string;
   };
   /**
+   * Secret whose key `key` the masks are made with. Needed where a table has masks; the same secret gives the same masks.
+   */
+  maskSecretRef?: {
+    /**
+     * Name of the secret.
+     */
+    name: string;
+  };
+  /**
    * What the lake may be asked for. Checked before the copy and during it; over it, the run is Errored.
    */
   limits?: {
