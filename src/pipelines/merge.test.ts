@@ -45,7 +45,7 @@ describe('merging read rows into landed ones', () => {
     const rows: string[] = [];
     for (const part of mergeParts(sides, rule)) {
       const found = await engine.rows<{ text: string }>(
-        `SELECT concat(ifNull(toString(k), '-'), ifNull(p, '-'), ifNull(v, '-')) AS text FROM (${part}) SETTINGS transform_null_in = 1`,
+        `SELECT concat(ifNull(toString(k), '-'), ifNull(p, '-'), ifNull(v, '-')) AS text FROM (${part})`,
       );
       rows.push(...found.map(({ text }) => text));
     }

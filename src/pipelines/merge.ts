@@ -14,7 +14,7 @@ export interface MergeSides {
 }
 
 /**
- * The merged table as SELECTs whose rows together are its rows. To be run with `transform_null_in = 1`: a NULL in a key is equal to a NULL.
+ * The merged table as SELECTs whose rows together are its rows.
  *
  * The keys that were read are held in memory while a part is written, so that a large read is merged in parts by hash of the key, and memory is bound
  * by `keysPerPart` whatever the size of either side.
@@ -37,10 +37,13 @@ export async function replacedRows(
   for (const { landed, read, key } of partitions(sides)) {
     for (const [side, sql] of [
       ['the source', read],
-      ['the landed table', `SELECT * FROM (${landed}) WHERE ${tuple(key)} IN (SELECT ${list(key)} FROM (${read}))`],
+      [
+        'the landed table',
+        `SELECT * FROM (${landed}) WHERE ${identity(key)} IN (SELECT ${identity(key)} FROM (${read}))`,
+      ],
     ] as const) {
       const [count] = await engine.rows<{ rows: string; keys: string }>(
-        `SELECT count() AS rows, uniqExact(tuple(0, ${list(key)})) AS keys FROM (${sql}) SETTINGS transform_null_in = 1`,
+        `SELECT count() AS rows, uniqExact(${identity(key)}) AS keys FROM (${sql})`,
         { signal },
       );
       if (count === undefined || count.rows !== count.keys) throw ambiguousKey(table, key, side);
@@ -65,15 +68,15 @@ function partitions(sides: MergeSides): MergeSides[] {
 function mergeOf(sides: MergeSides, rule: MergeRule): string {
   const { columns, key, landed, read } = sides;
   const pick = (sql: string, where: string): string => `SELECT ${list(columns)} FROM (${sql}) WHERE ${where}`;
-  const keys = (sql: string, where = '1'): string => `(SELECT ${list(key)} FROM (${sql}) WHERE ${where})`;
+  const keys = (sql: string, where = '1'): string => `(SELECT ${identity(key)} FROM (${sql}) WHERE ${where})`;
   const union = (...parts: string[]): string => parts.join(' UNION ALL ');
   switch (rule) {
     case 'Replace':
-      return union(pick(landed, `${tuple(key)} NOT IN ${keys(read)}`), pick(read, '1'));
+      return union(pick(landed, `${identity(key)} NOT IN ${keys(read)}`), pick(read, '1'));
     case 'InsertOnly':
       return union(
         pick(landed, '1'),
-        pick(read, `${tuple(key)} NOT IN ${keys(landed, `${tuple(key)} IN ${keys(read)}`)}`),
+        pick(read, `${identity(key)} NOT IN ${keys(landed, `${identity(key)} IN ${keys(read)}`)}`),
       );
     case 'Append':
       return union(pick(landed, '1'), pick(read, '1'));
@@ -83,11 +86,11 @@ function mergeOf(sides: MergeSides, rule: MergeRule): string {
       // Matched by key, but the row hash of one side is NULL, and NULL is never found to differ: these updates are lost.
       const stuck = keys(
         landed,
-        `${matchable} AND ${tuple(key)} IN ${keys(read)} AND (${hasNull} OR ${tuple(key)} IN ${keys(read, hasNull)})`,
+        `${matchable} AND ${identity(key)} IN ${keys(read)} AND (${hasNull} OR ${identity(key)} IN ${keys(read, hasNull)})`,
       );
       return union(
-        pick(landed, `${tuple(key)} NOT IN ${keys(read, matchable)} OR ${tuple(key)} IN ${stuck}`),
-        pick(read, `${tuple(key)} NOT IN ${stuck}`),
+        pick(landed, `${identity(key)} NOT IN ${keys(read, matchable)} OR ${identity(key)} IN ${stuck}`),
+        pick(read, `${identity(key)} NOT IN ${stuck}`),
       );
     }
   }
@@ -108,8 +111,15 @@ function list(columns: readonly string[]): string {
   return columns.map(quoteIdentifier).join(', ');
 }
 
-function tuple(columns: readonly string[]): string {
-  return columns.length === 1 ? list(columns) : `(${list(columns)})`;
+/**
+ * What a row's key is, NULL being equal to NULL. The engine's own `transform_null_in` will not do: with it, a set that holds NULL lets the Parquet reader
+ * skip row groups that hold NULL, and matching rows are not found.
+ */
+function identity(key: readonly string[]): string {
+  const parts = key
+    .map(quoteIdentifier)
+    .flatMap((name) => [`isNull(${name})`, `ifNull(${name}, defaultValueOfArgumentType(assumeNotNull(${name})))`]);
+  return `(${parts.join(', ')})`;
 }
 
 function noneNull(columns: readonly string[]): string {

@@ -8,7 +8,6 @@ import type { TaskContext } from '../tasks/task.ts';
 import { hasLanded, readLanded } from './landed.ts';
 import { mutantOf } from './mutants.ts';
 import type { Pipeline, SyncedTable, SyncRequest, SyncStatus } from './pipeline.ts';
-import { connectToSource, describeTable } from './reference-source.ts';
 import { syncTable } from './reference-table.ts';
 
 /** How the pipeline reaches a source and learns what its tables look like. */
@@ -26,10 +25,7 @@ export interface SourceAccess {
  * - An incremental sync needs a key that tells rows apart; a table without one fails by name. Keys may hold NULL.
  * - Nested values arrive and land as JSON text. All else lands in the type of the source table.
  */
-export function referencePipeline(
-  pipeline: ResolvedPipeline,
-  sources: SourceAccess = { connect: connectToSource, describe: describeTable },
-): Pipeline {
+export function referencePipeline(pipeline: ResolvedPipeline, sources: SourceAccess): Pipeline {
   const mutant = mutantOf(pipeline.reference.bug);
 
   const execute = async (request: SyncRequest, context: TaskContext, signal: AbortSignal): Promise<SyncStatus> => {
