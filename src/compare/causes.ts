@@ -1,0 +1,110 @@
+import type { Engine, QueryOptions } from '../engine/engine.ts';
+import type { SideSql } from './digest.ts';
+import type { Cause, SchemaDifference } from './result.ts';
+import type { ComparisonPlan } from './schema.ts';
+
+/** What is known of the rows that differ and count. */
+export interface CountedRows {
+  /** Subquery over the pairs. */
+  readonly sql: string;
+  readonly missing: number;
+  readonly baselineRows: number;
+  /** Surplus rows that equal another row of their key. */
+  readonly copies: number;
+  /** Extra rows whose key the base has. */
+  readonly deletedBefore: number;
+}
+
+/**
+ * Rules that explain whole rows or a whole column: `DuplicatedBatch` (two or more exact copies), `ResurrectedDelete` (extra rows that the
+ * base had), `MissingTail` (exactly the rows at the end of the cursor's or the key's order), `MissingBatch` (exactly the rows of one
+ * range of it), `ColumnDropped`.
+ */
+export async function tableCauses(
+  engine: Engine,
+  plan: ComparisonPlan,
+  baseline: SideSql,
+  rows: CountedRows,
+  cursor: string | undefined,
+  options: QueryOptions,
+): Promise<Cause[]> {
+  const causes: Cause[] = [];
+  if (rows.copies > 1) causes.push({ rule: 'DuplicatedBatch', detail: 'exact copies of rows', explains: rows.copies });
+  if (rows.deletedBefore > 0)
+    causes.push({ rule: 'ResurrectedDelete', detail: 'rows of the base version', explains: rows.deletedBefore });
+  const missing = await missingCause(engine, plan, baseline, rows, cursor, options);
+  if (missing !== undefined) causes.push(missing);
+  return causes;
+}
+
+/** One cause a column that the candidate no longer has. */
+export function droppedColumns(differences: readonly SchemaDifference[]): Cause[] {
+  return differences
+    .filter(({ difference }) => difference === 'Missing')
+    .map(({ column }) => ({ rule: 'ColumnDropped', detail: column, explains: 1 }));
+}
+
+async function missingCause(
+  engine: Engine,
+  plan: ComparisonPlan,
+  baseline: SideSql,
+  rows: CountedRows,
+  cursor: string | undefined,
+  options: QueryOptions,
+): Promise<Cause | undefined> {
+  if (rows.missing === 0) return undefined;
+  if (rows.missing === rows.baselineRows) return { rule: 'MissingBatch', detail: 'every row', explains: rows.missing };
+  for (const order of ordersOf(plan, cursor)) {
+    const { tail, block, unordered } = await placeOfMissing(engine, baseline, rows, order, options);
+    if (unordered > 0) continue;
+    if (tail === rows.missing)
+      return { rule: 'MissingTail', detail: `the last by ${order.name}`, explains: rows.missing };
+    if (block === rows.missing && rows.missing > 1)
+      return { rule: 'MissingBatch', detail: `one range of ${order.name}`, explains: rows.missing };
+  }
+  return undefined;
+}
+
+interface Order {
+  readonly name: string;
+  /** Over a row of the baseline's side, and over a pair. */
+  readonly ofRow: string;
+  readonly ofPair: string;
+  readonly isNull: string;
+}
+
+function ordersOf(plan: ComparisonPlan, cursor: string | undefined): Order[] {
+  const orders: Order[] = [];
+  if (cursor !== undefined) orders.push({ name: cursor, ofRow: 'x', ofPair: 'x', isNull: 'isNull(x)' });
+  if (plan.key.length > 0) {
+    const cells = plan.key.map((column) => `b${plan.columns.indexOf(column)}`);
+    const tuple = (names: readonly string[]): string =>
+      `tuple(${names.map((name) => `assumeNotNull(${name})`).join(', ')})`;
+    orders.push({
+      name: plan.key.map((column) => column.name).join(', '),
+      ofRow: tuple(plan.key.map((column) => column.alias)),
+      ofPair: tuple(cells),
+      isNull: cells.map((cell) => `isNull(${cell})`).join(' OR '),
+    });
+  }
+  return orders;
+}
+
+/** How many rows of the baseline lie from the first missing one on, and up to the last missing one. One pass over the order's columns. */
+async function placeOfMissing(
+  engine: Engine,
+  baseline: SideSql,
+  rows: CountedRows,
+  order: Order,
+  options: QueryOptions,
+): Promise<{ tail: number; block: number; unordered: number }> {
+  const missing = `FROM (${rows.sql}) WHERE class = 'missing'`;
+  const [found] = await engine.rows<{ tail: string; block: string; unordered: string }>(
+    `WITH (SELECT tuple(min(${order.ofPair}), max(${order.ofPair})) ${missing}) AS ends
+     SELECT countIf(ifNull(o >= ends.1, 0)) AS tail, countIf(ifNull(o >= ends.1 AND o <= ends.2, 0)) AS block,
+       (SELECT countIf(${order.isNull}) ${missing}) AS unordered
+     FROM (SELECT ${order.ofRow} AS o FROM (${baseline.sql}))`,
+    options,
+  );
+  return { tail: Number(found?.tail), block: Number(found?.block), unordered: Number(found?.unordered) };
+}

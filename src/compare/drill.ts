@@ -1,0 +1,221 @@
+import type { Engine, QueryOptions } from '../engine/engine.ts';
+import { isEqualCell } from './cells.ts';
+import { bucketCount, type Digest, type SideSql } from './digest.ts';
+import type { ComparisonPlan } from './schema.ts';
+import { engineType } from './types.ts';
+
+/**
+ * Rows that differ, paired by key, in a table of the engine (on disk: memory does not grow with it). One row a difference:
+ *
+ * | column         |                                                                                                  |
+ * |----------------|--------------------------------------------------------------------------------------------------|
+ * | kh, pos        | hash of the key, number of the pair within it                                                    |
+ * | class          | `missing`, `extra`, `changed`, `duplicate`                                                       |
+ * | is_copy        | the candidate's row equals another row of its key                                                |
+ * | in_base        | the key is in the base                                                                           |
+ * | is_base        | the candidate's rows of the key are exactly the base's (both may have none)                      |
+ * | b0…, d0…, a0…  | values of the baseline, the candidate and the base; NULL where there is no row (a: only with a base) |
+ * | x, ax          | cursor of the baseline's and of the base's row                                                   |
+ */
+export interface Drilled {
+  readonly pairs: string;
+  /** Keys that the baseline holds more than once, among those that differ. */
+  readonly duplicatedKeys: number;
+}
+
+export interface DrillInput {
+  readonly plan: ComparisonPlan;
+  /** Numbers of the buckets to read again. */
+  readonly buckets: readonly number[];
+  readonly digests: { readonly baseline: Digest; readonly candidate: Digest };
+  readonly sides: { readonly baseline: SideSql; readonly candidate: SideSql; readonly base?: SideSql };
+  /** Engine type of the cursor carried as `x`. */
+  readonly cursorType: string;
+}
+
+/**
+ * Finds the rows that differ, reading only buckets that do: few buckets' rows are kept as they are; of many, first the keys that differ
+ * are found (a spilling GROUP BY), then their rows. The caller drops the tables by `dropWork`.
+ */
+export async function drillDown(
+  engine: Engine,
+  work: WorkTables,
+  input: DrillInput,
+  options: QueryOptions,
+): Promise<Drilled> {
+  const { plan, sides, buckets } = input;
+  const inBuckets = (side: SideSql): string =>
+    buckets.length === bucketCount ? '1' : `${side.bucket} IN (${buckets.join(', ')})`;
+  const isFew = rowsIn(input) <= fewRows;
+  let isKey = '';
+  if (!isFew) {
+    const keys = await findKeys(engine, work, input, inBuckets, options);
+    if (keys <= manyKeys) isKey = ` AND kh IN (SELECT kh FROM ${work.keys})`;
+  }
+
+  await engine.execute(
+    `CREATE TABLE ${work.rows} (side UInt8, kh UInt128, rh UInt64, x ${input.cursorType}, ${plan.columns
+      .map((c) => `${c.alias} ${engineType(c.type)}`)
+      .join(', ')}) ${diskTable('kh, side, rh')}`,
+    options,
+  );
+  const aliases = plan.columns.map((c) => c.alias).join(', ');
+  for (const [number, side] of [sides.baseline, sides.candidate, sides.base].entries()) {
+    if (side === undefined) continue;
+    await engine.execute(
+      `INSERT INTO ${work.rows} (side, kh, rh, x, ${aliases}) SELECT ${number}, ${side.keyHash} AS kh, ${side.rowHash}, x, ${aliases}
+       FROM (${side.sql}) WHERE ${inBuckets(side)}${isKey} ${bounded}`,
+      options,
+    );
+  }
+  return pairRows(engine, work, input, options);
+}
+
+/** Names of the working tables; unique, so that two comparisons in one engine never meet. */
+export interface WorkTables {
+  readonly keys: string;
+  readonly rows: string;
+  readonly pairs: string;
+}
+
+export function workTables(): WorkTables {
+  const id = ++workCount;
+  return { keys: `parity_keys_${id}`, rows: `parity_rows_${id}`, pairs: `parity_pairs_${id}` };
+}
+let workCount = 0;
+
+/** Drops the working tables, whatever happened before. */
+export async function dropWork(engine: Engine, work: WorkTables): Promise<void> {
+  for (const table of Object.values(work)) await engine.execute(`DROP TABLE IF EXISTS ${table} SYNC`);
+}
+
+/** Up to this many rows in differing buckets are kept without looking for their keys first: one pass less. */
+const fewRows = 500_000;
+/** Up to this many keys fit a set in memory (about 50 bytes each); of more, all rows of the buckets are kept. */
+const manyKeys = 500_000;
+
+/** Spills early and writes small blocks: what makes memory independent of how much differs. */
+const bounded =
+  'SETTINGS max_bytes_before_external_group_by = 67108864, max_bytes_before_external_sort = 67108864, max_block_size = 32768, ' +
+  'min_insert_block_size_rows = 65536, min_insert_block_size_bytes = 16777216, optimize_aggregation_in_order = 1, ' +
+  // A block for each part that is merged while reading; 50 MB each by default.
+  'aggregation_in_order_max_block_bytes = 1048576, max_read_buffer_size_local_fs = 65536';
+
+function diskTable(order: string): string {
+  return `ENGINE = MergeTree ORDER BY (${order}) SETTINGS parts_to_delay_insert = 100000, parts_to_throw_insert = 100000, min_bytes_for_wide_part = 1099511627776`;
+}
+
+function rowsIn({ buckets, digests }: DrillInput): number {
+  let rows = 0;
+  for (const bucket of buckets)
+    rows += (digests.baseline.counts[bucket] ?? 0) + (digests.candidate.counts[bucket] ?? 0);
+  return rows;
+}
+
+async function findKeys(
+  engine: Engine,
+  work: WorkTables,
+  { sides }: DrillInput,
+  inBuckets: (side: SideSql) => string,
+  options: QueryOptions,
+): Promise<number> {
+  await engine.execute(`CREATE TABLE ${work.keys} (kh UInt128) ${diskTable('kh')}`, options);
+  // The candidate's hashes and counts are negated (two's complement), so that equal rows sum up to 0.
+  const signed = (side: SideSql, sign: 1 | -1): string =>
+    `SELECT ${side.keyHash} AS kh, ${sign === 1 ? side.rowHash : `bitNot(${side.rowHash}) + toUInt64(1)`} AS h, toInt8(${sign}) AS n
+     FROM (${side.sql}) WHERE ${inBuckets(side)}`;
+  await engine.execute(
+    `INSERT INTO ${work.keys} SELECT kh FROM (${signed(sides.baseline, 1)} UNION ALL ${signed(sides.candidate, -1)})
+     GROUP BY kh HAVING sum(toUInt64(h)) != 0 OR sum(n) != 0 ${bounded}`,
+    options,
+  );
+  const [found] = await engine.rows<{ n: string }>(`SELECT count() AS n FROM ${work.keys}`, options);
+  return Number(found?.n ?? 0);
+}
+
+async function pairRows(engine: Engine, work: WorkTables, input: DrillInput, options: QueryOptions): Promise<Drilled> {
+  const { plan } = input;
+  const [most] = await engine.rows<{ copies: string; duplicated: string }>(
+    `SELECT max(n) AS copies, countIf(side = 0 AND n > 1) AS duplicated
+     FROM (SELECT kh, side, count() AS n FROM ${work.rows} WHERE side < 2 GROUP BY kh, side) ${bounded}`,
+    options,
+  );
+  const hasBase = input.sides.base !== undefined;
+  const letters: readonly (readonly [string, string])[] = [
+    ['b', 'tb'],
+    ['d', 'td'],
+    ...(hasBase ? ([['a', 'ta']] as const) : []),
+  ];
+  const cells = letters.flatMap(([letter, tuple]) =>
+    plan.columns.map((c, i) => ({
+      name: `${letter}${i}`,
+      type: engineType(c.type),
+      // A one-column tuple stays a tuple: tupleElement counts from 1.
+      sql: `tupleElement(${tuple}, ${i + 1})`,
+    })),
+  );
+  await engine.execute(
+    `CREATE TABLE ${work.pairs} (kh UInt128, pos UInt64, class LowCardinality(String), is_copy UInt8, in_base UInt8, is_base UInt8,
+       x ${input.cursorType}, ax ${input.cursorType}, ${cells.map((cell) => `${cell.name} ${cell.type}`).join(', ')})
+     ${diskTable('kh, pos')}`,
+    options,
+  );
+  const paired = Number(most?.copies ?? 0) <= 1 ? pairsOfUniqueKeys(work, plan) : pairsOfRepeatedKeys(work, plan);
+  await engine.execute(
+    `INSERT INTO ${work.pairs} SELECT kh, pos, multiIf(ib AND ic, 'changed', ib, 'missing', nb > 0, 'duplicate', 'extra') AS class,
+       is_copy, na > 0, na = nc AND ha = hc, tupleElement(tx, 1), tupleElement(tax, 1), ${cells.map((cell) => `${cell.sql} AS ${cell.name}`).join(', ')}
+     FROM (${paired}) ${withoutTolerated(plan)} ${bounded}`,
+    options,
+  );
+  await engine.execute(`DROP TABLE ${work.rows} SYNC`);
+  return { pairs: work.pairs, duplicatedKeys: Number(most?.duplicated ?? 0) };
+}
+
+/** Pairs whose cells are all within their tolerances are equal rows. */
+function withoutTolerated(plan: ComparisonPlan): string {
+  if (plan.columns.every((column) => column.tolerance === undefined)) return '';
+  return `WHERE NOT (class = 'changed' AND ${plan.columns.map((c, i) => isEqualCell(c, `b${i}`, `d${i}`)).join(' AND ')})`;
+}
+
+/** Keys that no side repeats: one streaming GROUP BY in the table's own order. */
+function pairsOfUniqueKeys({ rows }: WorkTables, plan: ComparisonPlan): string {
+  const values = valuesOf(plan);
+  return `
+    SELECT kh, 1 AS pos, countIf(side = 0) AS nb, countIf(side = 1) AS nc, countIf(side = 2) AS na, nb > 0 AS ib, nc > 0 AS ic,
+      sumIf(rh, side = 0) AS hb, sumIf(rh, side = 1) AS hc, sumIf(rh, side = 2) AS ha, 0 AS is_copy,
+      anyIf(${values}, side = 0) AS tb, anyIf(${values}, side = 1) AS td, anyIf(${values}, side = 2) AS ta,
+      anyIf(tuple(x), side = 0) AS tx, anyIf(tuple(x), side = 2) AS tax
+    FROM ${rows} GROUP BY kh HAVING nb != nc OR hb != hc`;
+}
+
+/**
+ * Rows that are on both sides go out first, copy by copy; what is left of a key is paired in the order of its values, and the surplus of
+ * one side stays alone.
+ */
+function pairsOfRepeatedKeys({ rows }: WorkTables, plan: ComparisonPlan): string {
+  const values = valuesOf(plan);
+  const counted = `
+    SELECT *, countIf(side = 0) OVER k AS nb, countIf(side = 1) OVER k AS nc, countIf(side = 2) OVER k AS na,
+      sumIf(rh, side = 1) OVER k AS hc, sumIf(rh, side = 2) OVER k AS ha,
+      anyIf(${values}, side = 2) OVER k AS ta, anyIf(tuple(x), side = 2) OVER k AS tax
+    FROM ${rows} WINDOW k AS (PARTITION BY kh)`;
+  const copies = `
+    SELECT *, row_number() OVER (PARTITION BY kh, rh, side) AS copy, countIf(side = 0) OVER r AS same_b, countIf(side = 1) OVER r AS same_c
+    FROM (${counted}) WHERE side < 2 WINDOW r AS (PARTITION BY kh, rh)`;
+  // Tolerated columns last, so that rows which are equal but for them stand at the same place.
+  const order = [...plan.columns].sort((a, b) => Number(a.tolerance !== undefined) - Number(b.tolerance !== undefined));
+  const left = `
+    SELECT *, row_number() OVER (PARTITION BY kh, side ORDER BY ${order.map((c) => c.alias).join(', ')}, copy) AS pos
+    FROM (${copies}) WHERE copy > least(same_b, same_c)`;
+  return `
+    SELECT kh, pos, any(nb) AS nb, any(nc) AS nc, any(na) AS na, countIf(side = 0) > 0 AS ib, countIf(side = 1) > 0 AS ic,
+      any(hc) AS hc, any(ha) AS ha, countIf(side = 1 AND (copy > 1 OR same_b > 0)) > 0 AS is_copy,
+      anyIf(${values}, side = 0) AS tb, anyIf(${values}, side = 1) AS td, any(ta) AS ta,
+      anyIf(tuple(x), side = 0) AS tx, any(tax) AS tax
+    FROM (${left}) GROUP BY kh, pos`;
+}
+
+/** The row as a tuple: `any` skips a NULL value, but not a tuple that holds one. */
+function valuesOf(plan: ComparisonPlan): string {
+  return `tuple(${plan.columns.map((column) => column.alias).join(', ')})`;
+}
