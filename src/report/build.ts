@@ -49,7 +49,7 @@ export interface TaskFinding<Item> {
 /** The report of a run. Pure: the same findings give the same report. */
 export function buildReport(findings: Findings): Report {
   const { spec, verdict } = findings;
-  const comparisons = findings.compared.flatMap((found) => comparisonsOf(found, spec));
+  const comparisons = findings.compared.flatMap((found) => comparisonsOf(found, findings));
   const queries = findings.queried.flatMap(queriesOf);
   const notCompared = missing(findings);
   const errors = errorsOf(findings);
@@ -80,25 +80,25 @@ export function buildReport(findings: Findings): Report {
   };
 }
 
-function comparisonsOf({ input, items }: TaskFinding<TableComparison>, spec: ResolvedSpec): ReportComparison[] {
+function comparisonsOf({ input, items }: TaskFinding<TableComparison>, findings: Findings): ReportComparison[] {
   if (input.kind !== 'compare') return [];
-  const { maxDifferences } = spec.comparison;
+  const { maxDifferences } = findings.spec.comparison;
   return items.map((item) => ({
     ...item,
     step: input.step,
     source: input.source ?? null,
-    baseline: sideInWords(input.baseline, item.table, spec),
-    candidate: sideInWords(input.candidate, item.table, spec),
+    baseline: sideInWords(input.baseline, item.table, findings.resolution),
+    candidate: sideInWords(input.candidate, item.table, findings.resolution),
     outcome: item.differences === 0 ? 'Equal' : item.differences <= maxDifferences ? 'Tolerated' : 'Different',
   }));
 }
 
-function sideInWords(side: ResolvedSide, table: string, spec: ResolvedSpec): string {
+function sideInWords(side: ResolvedSide, table: string, resolution: Resolution | undefined): string {
   switch (side.kind) {
     case 'snapshot': {
-      const pinned = spec.snapshot.tables.find(({ name }) => name === table);
+      const pinned = resolution?.tables.find(({ name }) => name === table);
       const version = side.at === 'Base' ? pinned?.baseVersion : pinned?.version;
-      return version === undefined ? 'snapshot' : `snapshot at version ${version}`;
+      return typeof version === 'number' ? `snapshot at version ${version}` : 'snapshot';
     }
     case 'pipeline':
       return `pipeline ${side.pipeline}`;
@@ -111,26 +111,26 @@ function queriesOf({ input, items }: TaskFinding<Omit<ReportQuery, 'step'>>): Re
   return input.kind === 'query' ? items.map((item) => ({ ...item, step: input.step })) : [];
 }
 
-/** What compare and query tasks would have looked at and have not. */
+/** What compare and query tasks would have looked at and have not: told table by table, so nothing is lost inside a task. */
 function missing({ graph, spec, compared, queried }: Findings): NotCompared[] {
-  const done = new Set<TaskInput>([...compared, ...queried].map(({ input }) => input));
   if (graph.isPartial === true) return unplanned(spec);
-  return graph.tasks
-    .filter(({ input }) => ![...done].some((other) => isSame(other, input)))
-    .flatMap(({ input }): NotCompared[] => {
-      if (input.kind === 'compare') {
-        const { step, source = null, tables } = input;
-        return tables.map((name) => ({ step, source, name, kind: 'Table' }));
-      }
-      if (input.kind === 'query') {
-        return input.queries.map((name) => ({ step: input.step, source: null, name, kind: 'Query' }));
-      }
-      return [];
-    });
-}
-
-function isSame(a: TaskInput, b: TaskInput): boolean {
-  return a === b || canonicalJson(a) === canonicalJson(b);
+  const tablesOf = new Map(compared.map(({ input, items }) => [canonicalJson(input), items.map(({ table }) => table)]));
+  const queriesOf = new Map(queried.map(({ input, items }) => [canonicalJson(input), items.map(({ name }) => name)]));
+  return graph.tasks.flatMap(({ input }): NotCompared[] => {
+    if (input.kind === 'compare') {
+      const { step, source = null, tables } = input;
+      const done = tablesOf.get(canonicalJson(input)) ?? [];
+      return tables.filter((name) => !done.includes(name)).map((name) => ({ step, source, name, kind: 'Table' }));
+    }
+    if (input.kind === 'query') {
+      const { step, queries } = input;
+      const done = queriesOf.get(canonicalJson(input)) ?? [];
+      return queries
+        .filter((name) => !done.includes(name))
+        .map((name) => ({ step, source: null, name, kind: 'Query' }));
+    }
+    return [];
+  });
 }
 
 /** The tables and queries of a run that ended before its tasks were known. */
