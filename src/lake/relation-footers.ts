@@ -23,6 +23,7 @@ export interface Footers {
 /**
  * Reads the footers of all files and says how each column is to be read. The engine reads a 64-bit column as 32 bits, or one scale as
  * another, without an error; so what a file really holds is looked at before it is read.
+ * `separate` keeps files apart whose Parquet schemas differ in any way.
  * Throws `CorruptTable` for an unreadable or missing file and `UnrepresentableValue` naming the column whose Parquet type does not fit.
  */
 export async function readFooters(
@@ -31,6 +32,7 @@ export async function readFooters(
   keys: readonly string[],
   fields: readonly Field[],
   name: string,
+  options: { readonly separate?: boolean } = {},
 ): Promise<Footers> {
   if (keys.length === 0) return { groups: [], rows: new Map() };
   await source.place(keys);
@@ -41,7 +43,7 @@ export async function readFooters(
   for (const footer of found) {
     const leaves = footer.leaves.map(([path, physical, logical]) => ({ path, physical, logical }));
     const encodings = new Map(fields.map((field) => [field.physicalName, encodingOf(field, leaves, name)]));
-    const signature = JSON.stringify([...encodings]);
+    const signature = JSON.stringify(options.separate === true ? leaves : [...encodings]);
     const group = groups.get(signature) ?? { encodings, keys: [], columns: topLevel(leaves) };
     groups.set(signature, group);
     for (const [path, count] of footer.files) {
@@ -150,8 +152,8 @@ function encodingFor(type: DataType, { physical, logical }: Leaf): Encoding | un
 }
 
 function integerBits(physical: string, logical: string): number {
-  const annotated = /^Int\(bitWidth=(\d+), isSigned=true\)$/.exec(logical)?.[1];
-  if (annotated !== undefined) return Number(annotated);
+  const [, annotated, sign] = /^Int\(bitWidth=(\d+), isSigned=(true|false)\)$/.exec(logical) ?? [];
+  if (annotated !== undefined) return sign === 'true' ? Number(annotated) : Number(annotated) + 1;
   if (logical !== 'None') return Number.POSITIVE_INFINITY;
   return physical === 'INT32' ? 32 : physical === 'INT64' ? 64 : Number.POSITIVE_INFINITY;
 }

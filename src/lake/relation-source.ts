@@ -6,7 +6,8 @@ import { pipeline } from 'node:stream/promises';
 import type { Engine } from '../engine/engine.ts';
 import { quoteString } from '../engine/sql.ts';
 import { ParityError, toParityError } from '../support/error.ts';
-import type { Location, ObjectReader } from './store.ts';
+import type { S3Location } from './location.ts';
+import type { ObjectReader } from './store.ts';
 
 /** How the engine reaches the objects of one reader: `file()` for local folders, `s3()` with a named collection for buckets. */
 export interface EngineSource {
@@ -86,16 +87,11 @@ class FileSource implements EngineSource {
 class S3Source implements EngineSource {
   readonly #engine: Engine;
   readonly #reader: ObjectReader;
-  readonly #location: Extract<Location, { scheme: 's3' }>;
+  readonly #location: S3Location;
   readonly #collection: string | undefined;
   readonly #copies = new Map<string, string>();
 
-  constructor(
-    engine: Engine,
-    reader: ObjectReader,
-    location: Extract<Location, { scheme: 's3' }>,
-    collection: string | undefined,
-  ) {
+  constructor(engine: Engine, reader: ObjectReader, location: S3Location, collection: string | undefined) {
     this.#engine = engine;
     this.#reader = reader;
     this.#location = location;
@@ -117,7 +113,7 @@ class S3Source implements EngineSource {
     const local = keys.flatMap((key) => this.#copies.get(key) ?? []);
     if (local.length === 0) return this.#remoteTable(remote, format, structure);
     if (remote.length === 0) return fileTable(local, format, structure);
-    const columns = '*, _path' + (format === 'Parquet' ? ', _row_number' : '');
+    const columns = format === 'Parquet' ? '*, _path, _row_number' : '*, _path';
     const parts = [this.#remoteTable(remote, format, structure), fileTable(local, format, structure)];
     return `(${parts.map((part) => `SELECT ${columns} FROM ${part}`).join(' UNION ALL ')})`;
   }
@@ -127,10 +123,7 @@ class S3Source implements EngineSource {
   }
 
   #remoteTable(keys: readonly string[], format: string, structure: string | undefined): string {
-    const { bucket, endpoint, region } = this.#location;
-    const base = `${endpoint ?? `https://s3.${region}.amazonaws.com`}/${bucket}/`;
-    const escaped = keys.map((key) => this.#full(key).split('/').map(encodeURIComponent).join('/'));
-    const url = quoteString(base + choice(escaped));
+    const url = quoteString(choice(keys.map((key) => s3Url(this.#location, key))));
     const named = structure === undefined ? '' : `, structure=${quoteString(structure)}`;
     if (this.#collection !== undefined)
       return `s3(${this.#collection}, url=${url}, format=${quoteString(format)}${named})`;
@@ -146,6 +139,28 @@ class S3Source implements EngineSource {
 /** `file()` over absolute paths without pattern characters. Such a list skips a missing file without an error: callers count rows. */
 export function fileTable(paths: readonly string[], format: string, structure?: string): string {
   return `file(${quoteString(choice(paths))}, ${quoteString(format)}${structure === undefined ? '' : `, ${quoteString(structure)}`})`;
+}
+
+/** The engine's table function for an Iceberg table in a folder; keys reach it as they do for files. */
+export async function icebergTable(engine: Engine, reader: ObjectReader, path: string): Promise<string> {
+  await prepare(engine);
+  const { location } = reader;
+  switch (location.scheme) {
+    case 'file':
+      return `icebergLocal(${quoteString(join(location.root, path))})`;
+    case 's3': {
+      const collection = await namedCollection(engine, reader);
+      const url = quoteString(`${s3Url(location, path)}/`);
+      return collection === undefined ? `icebergS3(${url}, NOSIGN)` : `icebergS3(${collection}, url=${url})`;
+    }
+  }
+}
+
+/** Address of an object with every part of its key escaped, as the engine's S3 client wants it. */
+function s3Url(location: S3Location, key: string): string {
+  const base = location.endpoint ?? `https://s3.${location.region}.amazonaws.com`;
+  const full = location.root === '' ? key : `${location.root}/${key}`;
+  return `${base}/${location.bucket}/${full.split('/').map(encodeURIComponent).join('/')}`;
 }
 
 /** `a/{b,c}` for the names `a/b` and `a/c`: what they share is written once. */

@@ -1,0 +1,162 @@
+import type { ResolvedStorage, ResolvedTable } from '../api/resolved.ts';
+import type { Engine } from '../engine/engine.ts';
+import { quoteIdentifier } from '../engine/sql.ts';
+import { readDeltaSnapshot } from '../lake/delta/log.ts';
+import { openRelation } from '../lake/format-files.ts';
+import type { Relation } from '../lake/relation.ts';
+import { deltaRelation } from '../lake/relation-delta.ts';
+import { pipelineFor } from '../pipelines/registry.ts';
+import type { ResolvedSide, SnapshotPoint } from '../run/types.ts';
+import { ParityError } from '../support/error.ts';
+import type { Resolution, TaskContext } from './task.ts';
+
+/**
+ * The workspace's copy of a table at one point, without the columns that `exclude` names and, where `source` is given, without those that
+ * this source leaves out. Throws `NotFound` where the table or its version is not part of the run, `CorruptTable` where the copy is not
+ * whole.
+ */
+export async function snapshotRelation(
+  context: TaskContext,
+  engine: Engine,
+  table: string,
+  at: SnapshotPoint,
+  options: { readonly source?: string | undefined } = {},
+): Promise<Relation> {
+  const spec = tableSpec(context, table);
+  const path = snapshotPath(table);
+  const snapshot = await readDeltaSnapshot(context.workspace, path, await snapshotVersion(context, table, at));
+  return await deltaRelation(engine, context.workspace, path, snapshot, {
+    omit: [...spec.exclude, ...omittedColumns(context, table, options.source)],
+    partitionTimeZone: spec.partitionTimeZone,
+  });
+}
+
+/**
+ * One side of a comparison: the snapshot, what a pipeline landed, or an existing table. Columns that `exclude` names are left out of each;
+ * columns that a source cannot hold are left out of the snapshot and of existing tables where `source` says whose rows are compared.
+ */
+export async function sideRelation(
+  context: TaskContext,
+  engine: Engine,
+  side: ResolvedSide,
+  table: string,
+  source?: string,
+): Promise<Relation> {
+  switch (side.kind) {
+    case 'snapshot':
+      return await snapshotRelation(context, engine, table, side.at, { source });
+    case 'pipeline': {
+      const pipeline = context.file.spec.pipelines.find(({ name }) => name === side.pipeline);
+      if (pipeline === undefined) {
+        throw new ParityError('InvalidSpec', `Reading ${table}, the run has no pipeline ${side.pipeline}.`);
+      }
+      const landed = await pipelineFor(pipeline).output(table, engine, context, source);
+      return withoutColumns(landed, tableSpec(context, table).exclude);
+    }
+    case 'location': {
+      const relation = await locationRelation(context, engine, side.location, table);
+      return withoutColumns(relation, [
+        ...tableSpec(context, table).exclude,
+        ...omittedColumns(context, table, source),
+      ]);
+    }
+  }
+}
+
+/** Key prefix of a table's copy in the workspace. */
+export function snapshotPath(table: string): string {
+  return `snapshot/${table}`;
+}
+
+/**
+ * The Delta version to read in the workspace's copy of a table. It is the lake's own version, except where the copy was rewritten
+ * (sampled or masked): then `parity.json` beside the log says which of its versions stand for which.
+ */
+export async function snapshotVersion(context: TaskContext, table: string, at: SnapshotPoint): Promise<number> {
+  const { tables } = await context.detailOf<Resolution>('resolve');
+  const resolved = tables.find(({ name }) => name === table);
+  const version = at === 'Base' ? resolved?.baseVersion : resolved?.version;
+  if (version === undefined || version === null) {
+    const found = resolved === undefined ? 'is no table of this run' : 'has no base version';
+    throw new ParityError('NotFound', `Reading the snapshot of ${table}, it ${found}.`, { subject: table });
+  }
+  const key = `${snapshotPath(table)}/parity.json`;
+  if ((await context.workspace.head(key)) === undefined) return version;
+  const rewritten: RewrittenVersions = JSON.parse((await context.workspace.get(key)).toString('utf8'));
+  const own = rewritten.versions[String(version)];
+  if (own !== undefined) return own;
+  throw new ParityError(
+    'CorruptTable',
+    `Reading the snapshot of ${table}, its copy does not hold version ${version}.`,
+    {
+      subject: table,
+    },
+  );
+}
+
+/** What lies beside a rewritten copy: its own version by the lake's. */
+export interface RewrittenVersions {
+  readonly versions: Readonly<Record<string, number>>;
+}
+
+/**
+ * Counts the relation's rows by reading them, and holds the count against what log or footers say. Throws `CorruptTable` where they differ:
+ * nothing that was read of such a table can be trusted.
+ */
+export async function checkedCount(engine: Engine, relation: Relation, signal?: AbortSignal): Promise<number> {
+  const [row] = await engine.rows<{ n: string }>(
+    `SELECT count() AS n FROM (${relation.sql})`,
+    signal === undefined ? {} : { signal },
+  );
+  const counted = Number(row?.n);
+  checkCount(relation, counted);
+  return counted;
+}
+
+/** The same for a count that a caller's own pass over the relation came to. */
+export function checkCount(relation: Relation, counted: number): void {
+  if (relation.rows === undefined || relation.rows === counted) return;
+  throw new ParityError(
+    'CorruptTable',
+    `Reading ${relation.name}, ${counted} rows were read where the table has ${relation.rows}.`,
+    { subject: relation.name, advice: 'Data files may have gone or changed while they were read: run it again.' },
+  );
+}
+
+/** The relation without some of its columns. */
+export function withoutColumns(relation: Relation, names: readonly string[]): Relation {
+  const columns = relation.columns.filter(({ name }) => !names.includes(name));
+  if (columns.length === relation.columns.length) return relation;
+  const list = columns.map(({ name }) => quoteIdentifier(name)).join(', ');
+  return { ...relation, columns, sql: `SELECT ${list === '' ? '1' : list} FROM (${relation.sql})` };
+}
+
+function tableSpec(context: TaskContext, table: string): ResolvedTable {
+  const spec = context.file.spec.snapshot.tables.find(({ name }) => name === table);
+  if (spec === undefined) throw new ParityError('NotFound', `The run has no table ${table}.`, { subject: table });
+  return spec;
+}
+
+function omittedColumns(context: TaskContext, table: string, source: string | undefined): string[] {
+  const spec = context.file.spec.sources.find(({ name }) => name === source);
+  return (spec?.columns ?? [])
+    .filter((column) => column.table === table && column.omit === true)
+    .map(({ column }) => column);
+}
+
+/** An existing table lies in the location's folder of its name; it is reached with the workspace's endpoint and identity. */
+async function locationRelation(
+  context: TaskContext,
+  engine: Engine,
+  location: string,
+  table: string,
+): Promise<Relation> {
+  const { location: _, secretRef, ...storage }: ResolvedStorage = context.file.spec.workspace;
+  const secret = secretRef === undefined ? undefined : await context.secret(secretRef.name);
+  const zone = tableSpec(context, table).partitionTimeZone;
+  return await openRelation(engine, `${location.replace(/\/+$/, '')}/${table}`, {
+    ...storage,
+    ...(secret === undefined ? {} : { secret }),
+    ...(zone === undefined ? {} : { partitionTimeZone: zone }),
+  });
+}
