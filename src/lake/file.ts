@@ -40,9 +40,7 @@ export class FileStore extends FileReader implements ObjectStore {
     }
     const from = pathOfKey(source, sourceKey);
     // A clone shares blocks where the file system can, and is still a copy of its own: never a hard link.
-    await this.#write(key, (path) => cloneFlushed(from, path), rename);
-    const found = await this.head(key);
-    if (found?.sizeBytes !== sizeBytes) throw wrongSize(this.url(key), found?.sizeBytes ?? 0, sizeBytes);
+    await this.#write(key, (path) => cloneFlushed(from, path, sizeBytes, this.url(key)), rename);
   }
 
   async delete(keys: readonly string[]): Promise<void> {
@@ -110,10 +108,12 @@ async function streamFlushed(path: string, body: Readable, sizeBytes: number, ur
   if (out.bytesWritten !== sizeBytes) throw wrongSize(url, out.bytesWritten, sizeBytes);
 }
 
-async function cloneFlushed(from: string, to: string): Promise<void> {
+async function cloneFlushed(from: string, to: string, sizeBytes: number, url: string): Promise<void> {
   await copyFile(from, to, constants.COPYFILE_FICLONE | constants.COPYFILE_EXCL);
   const file = await open(to, 'r+');
   try {
+    const { size } = await file.stat();
+    if (size !== sizeBytes) throw wrongSize(url, size, sizeBytes);
     await file.datasync();
   } finally {
     await file.close();

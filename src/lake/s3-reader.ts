@@ -28,6 +28,7 @@ export class S3Reader implements ObjectReader {
           key: this.#relative(object.Key),
           sizeBytes: object.Size ?? 0,
           modifiedMs: object.LastModified?.getTime() ?? 0,
+          ...etagOf(object.ETag),
         };
       }
       continuation = page.IsTruncated === true ? page.NextContinuationToken : undefined;
@@ -39,7 +40,8 @@ export class S3Reader implements ObjectReader {
       const found = await this.#client.send(
         new HeadObjectCommand({ Bucket: this.location.bucket, Key: this.objectKey(key) }),
       );
-      return { key, sizeBytes: found.ContentLength ?? 0, modifiedMs: found.LastModified?.getTime() ?? 0 };
+      const modifiedMs = found.LastModified?.getTime() ?? 0;
+      return { key, sizeBytes: found.ContentLength ?? 0, modifiedMs, ...etagOf(found.ETag) };
     } catch (error) {
       if (isMissingObject(error)) return undefined;
       throw this.fail(error, 'Looking at', key);
@@ -142,4 +144,8 @@ export class S3Reader implements ObjectReader {
       });
     }
   }
+}
+
+function etagOf(header: string | undefined): { readonly etag?: string } {
+  return header === undefined ? {} : { etag: header.replaceAll('"', '') };
 }

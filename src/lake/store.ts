@@ -18,6 +18,8 @@ export interface ObjectInfo {
   readonly key: string;
   readonly sizeBytes: number;
   readonly modifiedMs: number;
+  /** The server's tag, without quotes. An MD5 of the content only in simple cases: equal tags prove, different ones do not. */
+  readonly etag?: string;
 }
 
 /**

@@ -1,0 +1,81 @@
+import type { ResolvedSnapshot, ResolvedSpec } from '../api/resolved.ts';
+import { ParityError } from '../support/error.ts';
+import { formatLocation, isInside, parseLocation } from './location.ts';
+import { openReader } from './open.ts';
+import { mapBounded } from './pool.ts';
+import { Requests } from './requests.ts';
+import { planTable, type TablePlan } from './snapshot-plan.ts';
+import type { Location, ObjectReader } from './store.ts';
+
+const CONCURRENCY = 8;
+
+/** Production, read only, with its requests counted and held to the manifest's rate. Close it after use. */
+export interface Lake {
+  readonly reader: ObjectReader;
+  readonly requests: Requests;
+}
+
+/** `sharers`: tasks that read production side by side and have to share its rate. */
+export async function openLake(
+  snapshot: ResolvedSnapshot,
+  secret: Readonly<Record<string, string>> | undefined,
+  sharers = 1,
+): Promise<Lake> {
+  const { maxRequestsPerSecond } = snapshot.limits;
+  const requests = new Requests(maxRequestsPerSecond === undefined ? undefined : maxRequestsPerSecond / sharers);
+  return { reader: await openReader(snapshot, secret, requests), requests };
+}
+
+/**
+ * Plans every table of the manifest from its log. Nothing is copied. Throws `LimitExceeded` where the copy would be larger than
+ * `limits.maxBytes`, and the first table's error otherwise.
+ */
+export async function planTables(
+  lake: Lake,
+  snapshot: ResolvedSnapshot,
+  signal?: AbortSignal,
+): Promise<readonly TablePlan[]> {
+  const plans = await mapBounded(snapshot.tables, CONCURRENCY, (table) => planTable(lake.reader, table), signal);
+  const { maxBytes } = snapshot.limits;
+  const bytes = plans.reduce((sum, plan) => sum + plan.copyBytes, 0);
+  if (maxBytes === undefined || bytes <= maxBytes) return plans;
+  const largest = [...plans].sort((a, b) => b.copyBytes - a.copyBytes)[0];
+  throw new ParityError(
+    'LimitExceeded',
+    `The snapshot would copy ${bytes} bytes from ${snapshot.location}, over the limit of ${maxBytes}; the largest table is ${largest?.table.name} with ${largest?.copyBytes}`,
+    {
+      subject: 'spec.snapshot.limits.maxBytes',
+      advice: 'Raise the limit, name fewer tables, or leave out a baseVersion',
+    },
+  );
+}
+
+/**
+ * Throws `InvalidSpec` where the run would write inside the lake that it reads, or where the lake lies inside what the run
+ * deletes when it ends.
+ */
+export function checkApart(spec: ResolvedSpec, workspace: Location): void {
+  const lake = parseLocation(spec.snapshot.location, spec.snapshot);
+  const written: readonly (readonly [string, Location])[] = [
+    ['workspace', workspace],
+    ['reports', parseLocation(spec.reports.location, spec.reports)],
+  ];
+  for (const [field, location] of written) {
+    if (isInside(location, lake)) {
+      throw apart(
+        field,
+        `the ${field} location ${formatLocation(location)} lies inside the lake ${formatLocation(lake)}`,
+      );
+    }
+  }
+  if (isInside(lake, workspace)) {
+    throw apart('workspace', `the lake ${formatLocation(lake)} lies inside the workspace ${formatLocation(workspace)}`);
+  }
+}
+
+function apart(field: string, found: string): ParityError {
+  return new ParityError('InvalidSpec', `Nothing may be written to the lake, but ${found}`, {
+    subject: `spec.${field}.location`,
+    advice: 'Choose a location apart from spec.snapshot.location',
+  });
+}
