@@ -43,7 +43,7 @@ export async function replacedRows(
       ],
     ] as const) {
       const [count] = await engine.rows<{ rows: string; keys: string }>(
-        `SELECT count() AS rows, uniqExact(${identity(key)}) AS keys FROM (${sql})`,
+        `SELECT count() AS rows, uniqExact(${identity(key)}) AS keys FROM (${sql}) SETTINGS optimize_move_to_prewhere = 0`,
         { signal },
       );
       if (count === undefined || count.rows !== count.keys) throw ambiguousKey(table, key, side);

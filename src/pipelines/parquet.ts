@@ -54,6 +54,8 @@ const maxParts = 16;
 
 function parquetSettings(columns: readonly Field[], parts: number): string {
   return Object.entries({
+    // With it, the Parquet reader does not find its own columns under a merge's conditions.
+    optimize_move_to_prewhere: 0,
     output_format_parquet_row_group_size: 100_000,
     output_format_parquet_row_group_size_bytes: Math.floor((64 * 1024 ** 2) / Math.max(1, parts / 4)),
     // The setting is for all columns of a file: where one is binary, none is marked as text, and the table's schema says which is what.

@@ -1,13 +1,15 @@
 import type { ResolvedSource } from '../api/resolved.ts';
+import { readDeltaSnapshot } from '../lake/delta/log.ts';
 import { sourceDriver } from '../sources/registry.ts';
 import type { Connection } from '../sources/source.ts';
 import { ParityError } from '../support/error.ts';
-import { snapshotRelation } from '../tasks/relations.ts';
+import { snapshotPath, snapshotVersion } from '../tasks/relations.ts';
 import type { TaskContext } from '../tasks/task.ts';
 import type { SourceAccess } from './reference.ts';
 
 /**
- * The run's databases. What a table looks like is what rehydration made of the snapshot's columns; its rows come from the database alone.
+ * The run's databases. What a table looks like is what the plan makes of the snapshot's columns, as it did when the table was loaded; every row comes
+ * from the database.
  */
 export const databaseAccess: SourceAccess = {
   async connect(context, source) {
@@ -15,28 +17,29 @@ export const databaseAccess: SourceAccess = {
     return await sourceDriver(source.engine).connect(connection, { signal: context.signal });
   },
 
-  async describe(context, source, table, request) {
-    const engine = await context.engine();
-    const { columns } = await snapshotRelation(context, engine, table, request.at, { source: source.name });
+  async describe(context, source, table, { at }) {
     const declared = context.file.spec.snapshot.tables.find(({ name }) => name === table);
+    if (declared === undefined)
+      throw new ParityError('InvalidSpec', `The run has no table ${table}.`, { subject: 'spec.snapshot.tables' });
+    const version = await snapshotVersion(context, table, at);
+    const { schema } = await readDeltaSnapshot(context.workspace, snapshotPath(table), version);
+    const columns = schema.fields.filter(({ name }) => !declared.exclude.includes(name));
     return sourceDriver(source.engine).plan(table, columns, {
-      primaryKey: declared?.key ?? [],
-      cursor: declared?.cursor,
+      primaryKey: declared.key,
+      cursor: declared.cursor,
       columns: source.columns,
     });
   },
 };
 
+/** Whoever provisioned the source left its connection as a secret of this name. */
 async function connectionOf(context: TaskContext, source: ResolvedSource): Promise<Connection> {
-  const name = source.provider.kind === 'embedded' ? `source-${source.name}` : source.provider.secretRef.name;
+  const name = `source-${source.name}`;
   const secret = await context.secret(name);
   const field = (key: string): string => {
     const value = secret[key];
-    if (value === undefined)
-      throw new ParityError('NotFound', `The secret ${name} of source ${source.name} has no key ${key}.`, {
-        subject: name,
-      });
-    return value;
+    if (value !== undefined) return value;
+    throw new ParityError('NotFound', `The secret ${name} has no key ${key}.`, { subject: source.name });
   };
   return {
     host: field('host'),

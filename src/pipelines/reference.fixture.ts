@@ -12,7 +12,7 @@ import type { Field } from '../lake/types.ts';
 import type { SourceSession } from '../sources/source.ts';
 import { ParityError } from '../support/error.ts';
 import type { TaskContext } from '../tasks/task.ts';
-import type { SyncRequest } from './pipeline.ts';
+import type { Pipeline, SyncRequest, SyncStatus } from './pipeline.ts';
 import type { SourceAccess } from './reference.ts';
 
 /** A workspace and an engine in a folder of their own. */
@@ -133,4 +133,14 @@ export function contextFor(
     signal: options.signal ?? new AbortController().signal,
     detailOf: (id) => Promise.reject(new ParityError('NotFound', `There is no task ${id}.`)),
   };
+}
+
+/** Has the pipeline carry out the request, and returns how that ended. */
+export async function untilEnd(pipeline: Pipeline, request: SyncRequest, context: TaskContext): Promise<SyncStatus> {
+  await pipeline.start(request, context);
+  for (;;) {
+    const status = await pipeline.observe(request, context);
+    if (status.state !== 'Running') return status;
+    await new Promise((resolve) => setImmediate(resolve));
+  }
 }

@@ -3,7 +3,7 @@ import type { ResolvedPipeline } from '../api/resolved.ts';
 import type { DataType, Field } from '../lake/types.ts';
 import type { Bug } from './mutants.ts';
 import type { Pipeline, SyncRequest, SyncStatus } from './pipeline.ts';
-import { type Bench, contextFor, type FakeTable, fakeSource, openBench } from './reference.fixture.ts';
+import { type Bench, contextFor, type FakeTable, fakeSource, openBench, untilEnd } from './reference.fixture.ts';
 import { referencePipeline } from './reference.ts';
 
 const column = (name: string, kind: 'long' | 'string' | 'integer'): Field => ({
@@ -64,12 +64,7 @@ describe('the reference pipeline', () => {
   async function sync(mode: 'Full' | 'Incremental', step: string): Promise<SyncStatus> {
     const asked = request(mode, step);
     const context = contextFor(bench, asked, { pipeline: declared, keys: { t: key } });
-    await pipeline.start(asked, context);
-    for (;;) {
-      const status = await pipeline.observe(asked, context);
-      if (status.state !== 'Running') return status;
-      await new Promise((resolve) => setImmediate(resolve));
-    }
+    return await untilEnd(pipeline, asked, context);
   }
 
   async function landed(): Promise<string[]> {
