@@ -46,6 +46,8 @@ export interface PlanOptions {
   readonly primaryKey: readonly string[];
   readonly cursor: string | undefined;
   readonly columns: ResolvedSource['columns'];
+  /** Longest value of text and binary key columns, in characters and bytes: MySQL gives a key the length its data needs. */
+  readonly keyLengths?: Readonly<Record<string, number>>;
 }
 
 export interface SourceSession {
