@@ -25,7 +25,8 @@ export const databaseAccess: SourceAccess = {
     const { schema } = await readDeltaSnapshot(context.workspace, snapshotPath(table), version);
     const columns = schema.fields.filter(({ name }) => !declared.exclude.includes(name));
     return sourceDriver(source.engine).plan(table, columns, {
-      primaryKey: declared.key,
+      // Reading needs none, and whether one was made is the loader's business.
+      primaryKey: [],
       cursor: declared.cursor,
       columns: source.columns,
     });
