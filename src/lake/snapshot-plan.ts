@@ -99,7 +99,7 @@ export function snapshotDigest(
         file.path,
         file.sizeBytes,
         file.numRecords,
-        file.deletionVector?.uniqueId ?? null,
+        vectorId(file),
         file.deletionVector?.cardinality ?? 0,
       ]),
     })),
@@ -107,6 +107,14 @@ export function snapshotDigest(
     mask: table.mask,
   };
   return createHash('sha256').update(JSON.stringify(content)).digest('hex');
+}
+
+/** By its place below the table's root: an absolute path would differ from copy to copy. */
+function vectorId({ deletionVector }: DeltaFile): string | null {
+  if (deletionVector === undefined) return null;
+  return deletionVector.path === undefined
+    ? deletionVector.uniqueId
+    : `${deletionVector.path}@${deletionVector.offset ?? 1}`;
 }
 
 async function counted<Version extends LogVersion>(

@@ -62,6 +62,8 @@ export async function rewriteTable(
     version.snapshot.files.flatMap((file) => written.get(logicalId(file)) ?? []);
   const target = ownVersion(plan.target, filesOf(plan.target));
   const base = plan.base && ownVersion(plan.base, filesOf(plan.base));
+  const rows = target.files.reduce((sum, { numRecords }) => sum + (numRecords ?? 0), 0);
+  checkNotEmpty(plan, rows);
   const copy = await writeOwnLog(store, destination, base, target);
   const bytes = [...written.values()].reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
   return {
@@ -71,8 +73,8 @@ export async function rewriteTable(
       version: plan.target.snapshot.version,
       baseVersion: plan.base?.snapshot.version ?? null,
       copy,
-      digest: digestOf(plan, secret),
-      rows: target.files.reduce((sum, { numRecords }) => sum + (numRecords ?? 0), 0),
+      digest: rewrittenDigest(plan, secret),
+      rows,
       sizeBytes: target.files.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0),
       files: target.files.length,
       isRewritten: true,
@@ -239,23 +241,51 @@ function logicalId(file: DeltaFile): string {
   return `${file.path}\n${file.deletionVector?.uniqueId ?? ''}`;
 }
 
-/** The table's description without what is no longer true: partitions, change data, columns found by id. */
+/** The table's description without what is no longer true: partitions, vectors, change data, columns found by id. */
 function ownVersion({ snapshot, metaData }: TablePlan['target'], files: readonly DeltaFile[]): OwnVersion {
-  const { 'delta.enableChangeDataFeed': _, ...kept } = metaData.configuration;
-  const configuration = snapshot.columnMapping === 'none' ? kept : { ...kept, [MAPPING_MODE]: 'name' };
-  return { protocol: snapshot.protocol, metaData: { ...metaData, partitionColumns: [], configuration }, files };
+  const features = snapshot.protocol.readerFeatures.filter((feature) => STILL_NEEDED.has(feature));
+  const protocol =
+    snapshot.protocol.minReaderVersion < 3
+      ? snapshot.protocol
+      : features.length === 0
+        ? { minReaderVersion: 1, minWriterVersion: 2, readerFeatures: [], writerFeatures: [] }
+        : { minReaderVersion: 3, minWriterVersion: 7, readerFeatures: features, writerFeatures: features };
+  const highest = metaData.configuration[MAPPING_HIGHEST_ID];
+  const configuration: Record<string, string> =
+    snapshot.columnMapping === 'none'
+      ? {}
+      : { [MAPPING_MODE]: 'name', ...(highest === undefined ? {} : { [MAPPING_HIGHEST_ID]: highest }) };
+  return { protocol, metaData: { ...metaData, partitionColumns: [], configuration }, files };
 }
 
+const STILL_NEEDED: ReadonlySet<string> = new Set(['columnMapping', 'timestampNtz']);
 const MAPPING_MODE = 'delta.columnMapping.mode';
+const MAPPING_HIGHEST_ID = 'delta.columnMapping.maxColumnId';
 
-function digestOf(plan: TablePlan, secret: string | undefined): string {
+/** A run over nothing would pass whatever the pipeline does. */
+function checkNotEmpty(plan: TablePlan, rows: number): void {
+  const { sample } = plan.table;
+  if (sample === undefined || rows > 0 || plan.target.snapshot.rows === 0) return;
+  throw new ParityError(
+    'InvalidSpec',
+    `The sample of ${plan.table.name}, ${sample.percent} percent by ${sample.by}, holds none of its ${plan.target.snapshot.rows} rows`,
+    {
+      subject: `spec.snapshot.tables[${plan.table.name}].sample`,
+      advice: 'Raise the percentage, or sample by a column with more different values',
+    },
+  );
+}
+
+/** Another key makes another content. */
+export function rewrittenDigest(plan: TablePlan, secret: string | undefined): string {
   if (secret === undefined) return plan.digest;
   return createHash('sha256')
     .update(`${plan.digest} ${maskFingerprint(secret)}`)
     .digest('hex');
 }
 
-async function maskKey(rewrite: RewriteOptions): Promise<string> {
+/** The key of the secret `mask`. Throws `NotFound` where there is none. */
+export async function maskKey(rewrite: RewriteOptions): Promise<string> {
   const { key } = await rewrite.maskSecret();
   if (key !== undefined && key !== '') return key;
   throw new ParityError('NotFound', "The secret 'mask' has no key 'key' to mask columns with", {

