@@ -23,14 +23,17 @@ export interface Bench {
   close(): Promise<void>;
 }
 
-/** Opens a bench. Until it is closed the current folder is `/`, for the engine reaches only what lies below it. */
-export async function openBench(): Promise<Bench> {
+/**
+ * Opens a bench, in a folder that goes with it or in one that stays. Until it is closed the current folder is `/`, for the engine reaches only what lies
+ * below it.
+ */
+export async function openBench(lasting?: string): Promise<Bench> {
   const cwd = process.cwd();
   process.chdir('/');
-  const folder = await mkdtemp(join(tmpdir(), 'parity-pipeline-'));
-  const scratch = join(folder, 'scratch');
-  await mkdir(scratch);
-  await mkdir(join(folder, 'workspace'));
+  const folder = lasting ?? (await mkdtemp(join(tmpdir(), 'parity-pipeline-')));
+  const scratch = join(folder, 'scratch', String(process.pid));
+  await mkdir(scratch, { recursive: true });
+  await mkdir(join(folder, 'workspace'), { recursive: true });
   const store = await openStore({ location: `file://${join(folder, 'workspace')}` });
   const engine = await openEngine({ scratch, memoryBytes: 1024 ** 3, threads: 2 });
   return {
@@ -41,7 +44,7 @@ export async function openBench(): Promise<Bench> {
       await engine.close();
       store.close();
       process.chdir(cwd);
-      await rm(folder, { recursive: true, force: true });
+      await rm(lasting === undefined ? folder : scratch, { recursive: true, force: true });
     },
   };
 }

@@ -232,6 +232,20 @@ describe('the reference pipeline', () => {
     expect(log).to.have.length(1);
   });
 
+  it('stops when it is cancelled, and lands nothing', async () => {
+    tables.set('t', {
+      ...table(first),
+      sql: 'SELECT toNullable(toInt64(number)) AS id, toNullable(toString(sleepEachRow(0.001))) AS value, toNullable(toInt64(number)) AS moved FROM numbers(1000000) SETTINGS function_sleep_max_microseconds_per_block = 0, max_block_size = 1000',
+    });
+    const asked = request('Full', 'one');
+    const context = contextFor(bench, asked, { pipeline: declared, keys: { t: key } });
+    await pipeline.start(asked, context);
+    await pipeline.cancel(asked, context);
+    expect(await pipeline.observe(asked, context)).to.have.nested.property('error.code', 'Cancelled');
+    const error = await landed().catch((error: unknown) => error);
+    expect(error).to.have.property('code', 'PipelineFailed');
+  });
+
   const incremental: readonly (readonly [Bug, string, readonly string[]])[] = [
     ['None', 'merges as it should', ['1/new/40', '2/b/20', '3/tied/30', '5/-/50']],
     ['CursorOffByOne', 'does not see rows tied with the mark', ['1/new/40', '2/b/20', '3/-/30', '5/-/50']],
