@@ -2,7 +2,7 @@ import { comparisonDetails } from './html-comparison.ts';
 import { style } from './html-style.ts';
 import { type Html, html, list, raw, tag } from './html-text.ts';
 import type { Report, ReportComparison, ReportQuery } from './model.ts';
-import { bytes, count, duration, nameOf, notComparedName, number } from './words.ts';
+import { bytes, count, duration, hasFindings, nameOf, notComparedName, number } from './words.ts';
 
 /**
  * The report as one HTML file that needs nothing else: no script, no font, no request (its policy forbids them), readable in light
@@ -92,7 +92,7 @@ function overview(report: Report): Html {
   const equal = indexed.filter(({ comparison }) => comparison.outcome === 'Equal');
   const isLong = equal.length > 60;
   const first = isLong ? differing : [...differing, ...equal];
-  const explained = indexed.filter(({ comparison }) => isWorthDetails(comparison));
+  const explained = indexed.filter(({ comparison }) => hasFindings(comparison));
   explained.sort((a, b) => weight(a.comparison) - weight(b.comparison));
   return html`<section aria-labelledby="tables"><h2 id="tables">Tables</h2>
 ${first.length === 0 ? html`` : comparisonTable(first, 'Rows of each side and differences by class')}
@@ -109,7 +109,7 @@ interface Indexed {
 
 function comparisonTable(items: readonly Indexed[], caption: string): Html {
   const rows = items.map(({ comparison: c, id }) => {
-    const name = isWorthDetails(c) ? html`<a href="#${id}">${nameOf(c)}</a>` : html`${nameOf(c)}`;
+    const name = hasFindings(c) ? html`<a href="#${id}">${nameOf(c)}</a>` : html`${nameOf(c)}`;
     return html`<tr><td>${outcome(c.outcome)}</td><th scope="row">${name}</th><td>${c.step}</td>
 ${plain(c.rows.baseline)}${plain(c.rows.candidate)}${hot(c.rows.missing)}${hot(c.rows.extra)}${hot(c.rows.changed)}${hot(c.rows.duplicated)}${plain(c.unseen?.total ?? 0)}</tr>`;
   });
@@ -119,12 +119,8 @@ ${plain(c.rows.baseline)}${plain(c.rows.candidate)}${hot(c.rows.missing)}${hot(c
 <tbody>${list(rows)}</tbody></table></div>`;
 }
 
-function isWorthDetails(comparison: ReportComparison): boolean {
-  return comparison.verdict === 'Different' || comparison.schema.length > 0 || comparison.notes.length > 0;
-}
-
 function weight(comparison: ReportComparison): number {
-  return comparison.outcome === 'Different' ? 0 : comparison.verdict === 'Different' ? 1 : 2;
+  return comparison.outcome === 'Different' ? 0 : comparison.outcome === 'Tolerated' ? 1 : 2;
 }
 
 function outcome(value: ReportComparison['outcome']): Html {

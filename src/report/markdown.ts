@@ -3,6 +3,7 @@ import {
   classes,
   columnSentence,
   count,
+  hasFindings,
   nameOf,
   notComparedName,
   number,
@@ -66,7 +67,7 @@ function rank(comparison: ReportComparison): number {
 }
 
 function details(report: Report): string[] {
-  const worth = report.comparisons.filter((c) => c.verdict === 'Different' || c.schema.length > 0);
+  const worth = report.comparisons.filter(hasFindings);
   return capped(
     worth.map((c) => {
       const unseen = unseenSentence(c);

@@ -4,6 +4,7 @@ import {
   classes,
   columnSentence,
   count,
+  hasFindings,
   nameOf,
   notComparedName,
   number,
@@ -112,7 +113,7 @@ function table(report: Report, paint: Paint): string[] {
 const outcomeMark = { Equal: '✓', Tolerated: '~', Different: '✗' } as const;
 
 function differences(report: Report, paint: Paint): string[] {
-  const notable = report.comparisons.filter((c) => c.verdict === 'Different' || c.schema.length > 0);
+  const notable = report.comparisons.filter(hasFindings);
   const sorted = [...notable].sort((a, b) => Number(b.outcome === 'Different') - Number(a.outcome === 'Different'));
   const shown = sorted
     .slice(0, mostDetails)

@@ -167,6 +167,11 @@ function unfinished(counts: ReportCounts): string {
   return `${done}${found}, ${number(counts.notCompared)} not made`;
 }
 
+/** Whether there is more to say of a comparison than its line in a table of counts. */
+export function hasFindings({ differences, schema, notes, unseen }: ReportComparison): boolean {
+  return differences > 0 || schema.length > 0 || notes.length > 0 || (unseen?.total ?? 0) > 0;
+}
+
 /** `flights (ops)`, `airlines`, `query delays`. */
 export function nameOf(item: { readonly table: string; readonly source: string | null }): string {
   return item.source === null ? item.table : `${item.table} (${item.source})`;
