@@ -1,8 +1,9 @@
+import type { ResolvedSpec } from '../api/resolved.ts';
 import type { ObjectReader, ObjectStore } from '../lake/store.ts';
-import type { Task, TaskSummary } from '../run/types.ts';
+import type { Condition, RunState, Task, TaskGraph, TaskSummary, Verdict } from '../run/types.ts';
 import type { ErrorRecord } from '../support/error.ts';
 import { redactError } from '../support/log.ts';
-import type { TaskFile, TaskOutput } from './task.ts';
+import type { RunIdentity, TaskFile, TaskOutput } from './task.ts';
 
 /**
  * What is recorded of a task in the workspace. `output.json` is its end, written once by whoever is first; a failure that will be
@@ -61,6 +62,36 @@ export async function recordFailure(
   const isEnd = !failure.error.isRetryable || task.attempt > task.retries;
   const name = isEnd ? 'output.json' : `attempt-${task.attempt}.json`;
   await workspace.putIfAbsent(key(task.id, name), JSON.stringify(output));
+}
+
+/** What the run came to, written before the `report` task starts: with the tasks' outputs, all that a report needs. */
+export interface RunRecord {
+  readonly run: RunIdentity;
+  readonly spec: ResolvedSpec;
+  readonly specDigest: string;
+  readonly graph: TaskGraph;
+  readonly state: RunState;
+  readonly verdict: Verdict;
+  /** One sentence: why. */
+  readonly message: string;
+  readonly conditions: readonly Condition[];
+  readonly startedAt: string;
+  readonly endedAt: string;
+  /** By task: when its latest attempt began, and how long all attempts took. No part of the fingerprint. */
+  readonly timings: Readonly<Record<string, { readonly startedAt: string; readonly durationMs: number }>>;
+}
+
+const runRecordKey = 'run.json';
+
+/** Writes the record, or replaces it by a newer one. */
+export async function writeRunRecord(workspace: ObjectStore, record: RunRecord): Promise<void> {
+  await workspace.put(runRecordKey, JSON.stringify(record));
+}
+
+/** The run's record. Throws the store's `NotFound` before the run's work is over. */
+export async function readRunRecord(workspace: ObjectReader): Promise<RunRecord> {
+  const record: RunRecord = JSON.parse((await workspace.get(runRecordKey)).toString());
+  return record;
 }
 
 /** The table that a failure is about, where one can be named: the error's own subject, or the task's only table. */

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { link, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { isAlive, ownIdentity, type ProcessIdentity } from './process-identity.ts';
+import { isAlive, isProcessIdentity, ownIdentity, type ProcessIdentity } from './process-identity.ts';
 
 /**
  * Takes the run's folder for this process, unless a living one holds it: then that one is returned as `heldBy`.
@@ -41,7 +41,7 @@ async function readIdentity(file: string): Promise<ProcessIdentity> {
   const nobody = { pid: 0, started: 'unreadable' };
   try {
     const identity: unknown = JSON.parse(await readFile(file, 'utf8'));
-    return isIdentity(identity) ? identity : nobody;
+    return isProcessIdentity(identity) ? identity : nobody;
   } catch {
     return nobody;
   }
@@ -69,15 +69,4 @@ function lockFile(runDir: string, number: number): string {
 function isThisProcess(identity: ProcessIdentity): boolean {
   const own = ownIdentity();
   return identity.pid === own.pid && identity.started === own.started;
-}
-
-function isIdentity(value: unknown): value is ProcessIdentity {
-  return (
-    typeof value === 'object' &&
-    value !== null &&
-    'pid' in value &&
-    typeof value.pid === 'number' &&
-    'started' in value &&
-    typeof value.started === 'string'
-  );
 }

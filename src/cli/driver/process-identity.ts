@@ -37,6 +37,18 @@ export function signalIfAlive(identity: ProcessIdentity, signal: NodeJS.Signals)
   }
 }
 
+/** Whether a value read from a file is an identity. */
+export function isProcessIdentity(value: unknown): value is ProcessIdentity {
+  return (
+    typeof value === 'object' &&
+    value !== null &&
+    'pid' in value &&
+    typeof value.pid === 'number' &&
+    'started' in value &&
+    typeof value.started === 'string'
+  );
+}
+
 function startedOnLinux(pid: number): string | undefined {
   try {
     const boot = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();

@@ -7,6 +7,7 @@ import { ParityError } from '../../support/error.ts';
 import { writeSecret } from '../../support/secrets.ts';
 import type { RunIdentity } from '../../tasks/task.ts';
 import type { WorkspacePlan } from '../../tasks/workspace.ts';
+import { takeRun } from './lock.ts';
 
 /** What the driver keeps of a run on this machine: enough to continue it, and to remove all of it. Written before anything is made. */
 export interface RunFile {
@@ -83,7 +84,7 @@ export function runFolders(stateDir: string, uid: string): RunFolders {
   };
 }
 
-/** Makes a run's folder, complete with its file or not at all. */
+/** Makes a run's folder, complete with its file and held by this process, or not at all. */
 export async function createRunFolder(stateDir: string, file: RunFile): Promise<RunFolders> {
   const folders = runFolders(stateDir, file.run.uid);
   const aside = join(stateDir, 'runs', `.new-${file.run.uid}`);
@@ -92,6 +93,7 @@ export async function createRunFolder(stateDir: string, file: RunFile): Promise<
   // Database servers run as a user of their own and must be able to pass through.
   await mkdir(join(aside, 'sources'), { mode: 0o711 });
   await writeFile(join(aside, 'run.json'), JSON.stringify(file), { mode: 0o600 });
+  await takeRun(aside);
   await rename(aside, folders.root);
   return folders;
 }
