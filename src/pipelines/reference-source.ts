@@ -1,10 +1,8 @@
-import type { ResolvedSource } from '../api/resolved.ts';
 import { readDeltaSnapshot } from '../lake/delta/log.ts';
+import { openSource } from '../sources/connect.ts';
 import { sourceDriver } from '../sources/registry.ts';
-import type { Connection } from '../sources/source.ts';
 import { ParityError } from '../support/error.ts';
 import { snapshotPath, snapshotVersion } from '../tasks/relations.ts';
-import type { TaskContext } from '../tasks/task.ts';
 import type { SourceAccess } from './reference.ts';
 
 /**
@@ -12,9 +10,9 @@ import type { SourceAccess } from './reference.ts';
  * from the database.
  */
 export const databaseAccess: SourceAccess = {
-  async connect(context, source) {
-    const connection = await connectionOf(context, source);
-    return await sourceDriver(source.engine).connect(connection, { signal: context.signal });
+  async connect(context, { name }) {
+    const { session } = await openSource(context, name);
+    return session;
   },
 
   async describe(context, source, table, { at }) {
@@ -32,22 +30,3 @@ export const databaseAccess: SourceAccess = {
     });
   },
 };
-
-/** Whoever provisioned the source left its connection as a secret of this name. */
-async function connectionOf(context: TaskContext, source: ResolvedSource): Promise<Connection> {
-  const name = `source-${source.name}`;
-  const secret = await context.secret(name);
-  const field = (key: string): string => {
-    const value = secret[key];
-    if (value !== undefined) return value;
-    throw new ParityError('NotFound', `The secret ${name} has no key ${key}.`, { subject: source.name });
-  };
-  return {
-    host: field('host'),
-    port: Number(field('port')),
-    user: field('user'),
-    password: field('password'),
-    database: field('database'),
-    ...(secret.ca === undefined ? {} : { ca: secret.ca }),
-  };
-}
