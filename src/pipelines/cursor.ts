@@ -1,27 +1,46 @@
 import type { Engine } from '../engine/engine.ts';
 import { quoteIdentifier } from '../engine/sql.ts';
 import type { Field } from '../lake/types.ts';
-import { ParityError } from '../support/error.ts';
 
 /** A cursor's value in canonical spelling: an integer or decimal as text, a date as days and an instant as microseconds since 1970. */
 export type Mark = string;
 
-/**
- * The greatest value of `cursor` in the rows of `sql` (a SELECT in canonical types), or null where there is none.
- * Throws `PipelineFailed` naming the column if its type has no order that the engine and every database agree on.
- */
+/** The greatest value of `cursor` in the rows of `sql` (a SELECT in canonical types), or null where there is none. */
 export async function highestMark(
   engine: Engine,
   sql: string,
   cursor: Field,
   signal: AbortSignal,
 ): Promise<Mark | null> {
-  refuseUnordered(cursor);
   const [row] = await engine.rows<{ mark: string | null }>(
     `SELECT toString(max(${quoteIdentifier(cursor.name)})) AS mark FROM (${sql})`,
     { signal },
   );
   return row?.mark ?? null;
+}
+
+/** Whether the column's type has an order that the engine and every database agree on: text has not, for its collation is the database's. */
+export function canFollow(cursor: Field): boolean {
+  switch (cursor.type.kind) {
+    case 'byte':
+    case 'short':
+    case 'integer':
+    case 'long':
+    case 'decimal':
+    case 'date':
+    case 'timestamp':
+    case 'timestamp_ntz':
+      return true;
+    case 'float':
+    case 'double':
+    case 'boolean':
+    case 'string':
+    case 'binary':
+    case 'struct':
+    case 'array':
+    case 'map':
+      return false;
+  }
 }
 
 /** The mark as a literal that the database reads back exactly; instants are UTC, as every session to a source is. */
@@ -50,34 +69,4 @@ function spellMicros(mark: Mark): string {
 /** JavaScript's own calendar is proleptic Gregorian, and exact for years 1 to 9999 at whole seconds. */
 function isoOfMillis(millis: bigint): string {
   return new Date(Number(millis)).toISOString();
-}
-
-function refuseUnordered(cursor: Field): void {
-  switch (cursor.type.kind) {
-    case 'byte':
-    case 'short':
-    case 'integer':
-    case 'long':
-    case 'decimal':
-    case 'date':
-    case 'timestamp':
-    case 'timestamp_ntz':
-      return;
-    case 'float':
-    case 'double':
-    case 'boolean':
-    case 'string':
-    case 'binary':
-    case 'struct':
-    case 'array':
-    case 'map':
-      throw new ParityError(
-        'PipelineFailed',
-        `The reference pipeline cannot follow the cursor ${cursor.name}: its type is ${cursor.type.kind}, which databases order in different ways.`,
-        {
-          subject: cursor.name,
-          advice: 'Name an integer, decimal, date or timestamp column as cursor, or sync in full.',
-        },
-      );
-  }
 }

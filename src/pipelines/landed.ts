@@ -40,9 +40,9 @@ export interface LandedCommit {
   /** What was read before: its next version is written, and its files are replaced. */
   readonly landed: Landed;
   readonly columns: readonly Field[];
-  /** Local files with all rows of the table. */
-  readonly files: readonly ParquetFile[];
-  readonly record: Omit<SyncRecord, 'version'>;
+  /** Local files with all rows of the table, or that it keeps the rows that it has. */
+  readonly files: readonly ParquetFile[] | 'Unchanged';
+  readonly record: Omit<SyncRecord, 'version' | 'rows'>;
   readonly signal: AbortSignal;
 }
 
@@ -62,14 +62,24 @@ export async function hasLanded(store: ObjectReader, path: string): Promise<bool
   return (await store.head(commitKey(path, 0))) !== undefined;
 }
 
+/** Whether the landed table has exactly these columns, in this order. */
+export function hasColumns(snapshot: DeltaSnapshot, columns: readonly Field[]): boolean {
+  const shape = (fields: readonly Field[]): string =>
+    JSON.stringify(fields.map(({ name, type, nullable }) => [name, type, nullable]));
+  return shape(snapshot.schema.fields) === shape(columns);
+}
+
 /**
  * Makes the files the table's content, in one atomic commit. Returns the record that stands: the caller's, or that of another attempt at the same step
  * which was faster; then nothing of the caller's is left.
  */
 export async function commitSync(store: ObjectStore, path: string, request: LandedCommit): Promise<SyncRecord> {
-  const { landed, record, files, signal } = request;
+  const { landed, record, signal } = request;
   const version = (landed.snapshot?.version ?? -1) + 1;
-  const mine: SyncRecord = { ...record, version };
+  const isUnchanged = request.files === 'Unchanged';
+  const files = request.files === 'Unchanged' ? [] : request.files;
+  const rows = isUnchanged ? (landed.records[0]?.rows ?? 0) : files.reduce((sum, file) => sum + file.rows, 0);
+  const mine: SyncRecord = { ...record, rows, version };
   const uploaded: { path: string; file: ParquetFile }[] = [];
   // Attempts write apart: what a killed one has left is no part of any version.
   for (const file of files) {
@@ -80,7 +90,7 @@ export async function commitSync(store: ObjectStore, path: string, request: Land
   }
   const actions = [
     ...tableActions(request, mine),
-    ...(landed.snapshot?.files ?? []).map((file) => removeAction(file)),
+    ...(isUnchanged ? [] : (landed.snapshot?.files ?? []).map((file) => removeAction(file))),
     ...uploaded.map(({ path, file }) => addAction({ path, sizeBytes: file.sizeBytes, numRecords: file.rows })),
   ];
   throwIfAborted(signal);

@@ -1,4 +1,4 @@
-import { mkdir, readdir, stat } from 'node:fs/promises';
+import { mkdir, readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Engine } from '../engine/engine.ts';
 import { quoteIdentifier, quoteString } from '../engine/sql.ts';
@@ -16,7 +16,7 @@ export interface ParquetRequest {
   readonly columns: readonly Field[];
   /** A SELECT of `columns` in canonical types. */
   readonly sql: string;
-  /** An empty folder inside the engine's reach; made if need be. */
+  /** A folder inside the engine's reach, made anew: what an earlier try has left there is no part of the result. */
   readonly folder: string;
   /** About how large the result will be; more than `fileBytes` of it are spread over several files. */
   readonly sizeBytes: number;
@@ -30,6 +30,7 @@ export interface ParquetRequest {
  */
 export async function writeParquet(engine: Engine, request: ParquetRequest): Promise<ParquetFile[]> {
   const { columns, sql, folder, signal, onProgress } = request;
+  await rm(folder, { recursive: true, force: true });
   await mkdir(folder, { recursive: true });
   const parts = Math.min(maxParts, Math.ceil(request.sizeBytes / fileBytes));
   const isSplit = parts > 1;

@@ -8,8 +8,8 @@ import type { ObjectStore } from '../lake/store.ts';
 import type { Field } from '../lake/types.ts';
 import type { ExportOptions, SourceSession, SourceTable } from '../sources/source.ts';
 import { ParityError } from '../support/error.ts';
-import { highestMark, type Mark, spellMark } from './cursor.ts';
-import { commitSync, type Landed, readLanded } from './landed.ts';
+import { canFollow, highestMark, type Mark, spellMark } from './cursor.ts';
+import { commitSync, hasColumns, type Landed, readLanded } from './landed.ts';
 import { alignedTo, landedColumns } from './landed-columns.ts';
 import { type MergeSides, mergeParts, replacedRows } from './merge.ts';
 import type { Mutant } from './mutants.ts';
@@ -50,19 +50,22 @@ export async function syncTable(sync: TableSync): Promise<SyncedTable> {
 
   const since = startOf(sync, landed);
   const read = await readSource(sync, since);
-  const cursor = cursorOf(sync);
-  const mark = cursor === undefined ? null : await highestMark(sync.engine, read.sql, cursor, sync.signal);
-  const files = since === undefined ? await writeFull(sync, read) : await writeMerged(sync, landed, read);
-  const record = {
-    step: sync.step,
-    table: sync.table.name,
-    mode: since === undefined ? ('Full' as const) : ('Incremental' as const),
-    read: read.rows,
-    rows: files.reduce((rows, file) => rows + file.rows, 0),
-    cursor: cursor === undefined ? null : { column: cursor.name, from: since ?? null, to: mark ?? since ?? null },
-  };
   const columns = targetColumns(sync, since === undefined ? undefined : landed);
-  const winner = await commitSync(sync.store, sync.path, { landed, columns, files, record, signal: sync.signal });
+  const files =
+    since === undefined ? await writeFull(sync, columns, read) : await writeMerged(sync, columns, landed, read);
+  const winner = await commitSync(sync.store, sync.path, {
+    landed,
+    columns,
+    files,
+    record: {
+      step: sync.step,
+      table: sync.table.name,
+      mode: since === undefined ? 'Full' : 'Incremental',
+      read: read.rows,
+      cursor: await cursorMove(sync, since, read),
+    },
+    signal: sync.signal,
+  });
   await rm(sync.scratch, { recursive: true, force: true });
   return winner;
 }
@@ -72,7 +75,17 @@ export async function syncTable(sync: TableSync): Promise<SyncedTable> {
  * has landed before.
  */
 function startOf(sync: TableSync, landed: Landed): Mark | undefined {
-  if (sync.mode === 'Full' || sync.table.cursor === undefined) return undefined;
+  const cursor = cursorOf(sync);
+  if (sync.mode === 'Full' || cursor === undefined) return undefined;
+  if (!canFollow(cursor))
+    throw new ParityError(
+      'PipelineFailed',
+      `The reference pipeline cannot sync ${sync.table.name} incrementally: databases order its cursor ${cursor.name}, a column of type ${cursor.type.kind}, in different ways.`,
+      {
+        subject: sync.table.name,
+        advice: 'Name an integer, decimal, date or timestamp column as its cursor, or sync it in full.',
+      },
+    );
   if (sync.key.length === 0)
     throw new ParityError(
       'PipelineFailed',
@@ -80,7 +93,15 @@ function startOf(sync: TableSync, landed: Landed): Mark | undefined {
       { subject: sync.table.name, advice: 'Name its key in snapshot.tables[].key, or sync it in full.' },
     );
   const last = landed.records[0]?.cursor;
-  return last?.column === sync.table.cursor ? (last.to ?? undefined) : undefined;
+  return last?.column === cursor.name ? (last.to ?? undefined) : undefined;
+}
+
+/** Where the cursor is after these rows; where there are none, or none with a value, it stays. */
+async function cursorMove(sync: TableSync, since: Mark | undefined, read: ReadRows): Promise<SyncedTable['cursor']> {
+  const cursor = cursorOf(sync);
+  if (cursor === undefined || !canFollow(cursor)) return null;
+  const highest = await highestMark(sync.engine, read.sql, cursor, sync.signal);
+  return { column: cursor.name, from: since ?? null, to: highest ?? since ?? null };
 }
 
 interface ReadRows extends Relation {
@@ -117,20 +138,24 @@ async function countRows({ engine, signal, table }: TableSync, relation: Relatio
 }
 
 /** The whole table anew. */
-async function writeFull(sync: TableSync, read: ReadRows): Promise<readonly ParquetFile[]> {
-  const columns = targetColumns(sync, undefined);
+async function writeFull(sync: TableSync, columns: readonly Field[], read: ReadRows): Promise<readonly ParquetFile[]> {
   const sql = mutatedRows({ ...shapeOf(sync), sql: read.sql, rows: read.rows, columns }, sync.mutant);
   const files = await write(sync, columns, sql, 'full', read.sizeBytes ?? 0);
   requireRows(sync, files, read.rows);
   return files;
 }
 
-/** Copy on write: the landed rows that were not read again, and the rows that were. */
-async function writeMerged(sync: TableSync, landed: Landed, read: ReadRows): Promise<readonly ParquetFile[]> {
+/** Copy on write: the landed rows that were not read again, and the rows that were. Where no row was read and no column is new, nothing is written. */
+async function writeMerged(
+  sync: TableSync,
+  columns: readonly Field[],
+  landed: Landed,
+  read: ReadRows,
+): Promise<readonly ParquetFile[] | 'Unchanged'> {
   const { engine, store, path, key, table, mutant, signal } = sync;
   const { snapshot } = landed;
   if (snapshot === undefined) throw new ParityError('Internal', `${table.name} has a mark but has not landed.`);
-  const columns = targetColumns(sync, landed);
+  if (read.rows === 0 && hasColumns(snapshot, columns)) return 'Unchanged';
   const old = await deltaRelation(engine, store, path, snapshot);
   const sides: MergeSides = {
     columns: columns.map(({ name }) => name),

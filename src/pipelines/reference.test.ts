@@ -132,6 +132,28 @@ describe('the reference pipeline', () => {
     });
   });
 
+  it('writes no data when there is nothing new', async () => {
+    declare('None', 'Exclusive');
+    tables.set('t', table(first));
+    await sync('Full', 'one');
+    const status = await sync('Incremental', 'two');
+    expect(status.state === 'Succeeded' && status.tables?.[0]).to.deep.include({ read: 0, rows: 4 });
+    expect(await landed()).to.have.length(4);
+    const data: string[] = [];
+    for await (const { key } of bench.store.list(`landed/${declared.name}/shop/t/`))
+      if (key.endsWith('.parquet')) data.push(key);
+    expect(data).to.have.length(1);
+  });
+
+  it('syncs a table in full whose cursor it cannot follow, and fails by name in an incremental sync', async () => {
+    tables.set('t', { ...table(first), cursor: 'value' });
+    expect(await sync('Full', 'one')).to.deep.include({ state: 'Succeeded' });
+    const status = await sync('Incremental', 'two');
+    expect(status.state === 'Failed' && status.message)
+      .to.contain('table t')
+      .and.contain('its cursor value');
+  });
+
   it('does not see rows tied with the mark when its bound is exclusive', async () => {
     declare('None', 'Exclusive');
     tables.set('t', table(first));
