@@ -101,9 +101,12 @@ export async function compareRelations(
       { sides, digests, cursor, hasBase: base !== undefined },
       options,
     );
-    return toComparison(plan, digests, options, found);
-  } finally {
     await dropWork(engine, work);
+    return toComparison(plan, digests, options, found);
+  } catch (error) {
+    // What went wrong first is what matters; the tables go with the engine's scratch folder at the latest.
+    await dropWork(engine, work).catch(() => undefined);
+    throw error;
   }
 }
 

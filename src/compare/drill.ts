@@ -75,12 +75,18 @@ export async function drillDown(
 export interface WorkTables {
   readonly keys: string;
   readonly rows: string;
+  readonly repeated: string;
   readonly pairs: string;
 }
 
 export function workTables(): WorkTables {
   const id = ++workCount;
-  return { keys: `parity_keys_${id}`, rows: `parity_rows_${id}`, pairs: `parity_pairs_${id}` };
+  return {
+    keys: `parity_keys_${id}`,
+    rows: `parity_rows_${id}`,
+    repeated: `parity_repeated_${id}`,
+    pairs: `parity_pairs_${id}`,
+  };
 }
 let workCount = 0;
 
@@ -99,7 +105,7 @@ const bounded =
   'SETTINGS max_bytes_before_external_group_by = 67108864, max_bytes_before_external_sort = 67108864, max_block_size = 32768, ' +
   'min_insert_block_size_rows = 65536, min_insert_block_size_bytes = 16777216, optimize_aggregation_in_order = 1, ' +
   // A block for each part that is merged while reading; 50 MB each by default.
-  'aggregation_in_order_max_block_bytes = 1048576, max_read_buffer_size_local_fs = 65536';
+  "aggregation_in_order_max_block_bytes = 8388608, max_read_buffer_size_local_fs = 65536, join_algorithm = 'full_sorting_merge'";
 
 function diskTable(order: string): string {
   return `ENGINE = MergeTree ORDER BY (${order}) SETTINGS parts_to_delay_insert = 100000, parts_to_throw_insert = 100000, min_bytes_for_wide_part = 1099511627776`;
@@ -134,25 +140,10 @@ async function findKeys(
 }
 
 async function pairRows(engine: Engine, work: WorkTables, input: DrillInput, options: QueryOptions): Promise<Drilled> {
-  const { plan } = input;
-  const [most] = await engine.rows<{ copies: string; duplicated: string }>(
-    `SELECT max(n) AS copies, countIf(side = 0 AND n > 1) AS duplicated
-     FROM (SELECT kh, side, count() AS n FROM ${work.rows} WHERE side < 2 GROUP BY kh, side) ${bounded}`,
-    options,
-  );
-  const hasBase = input.sides.base !== undefined;
-  const letters: readonly (readonly [string, string])[] = [
-    ['b', 'tb'],
-    ['d', 'td'],
-    ...(hasBase ? ([['a', 'ta']] as const) : []),
-  ];
-  const cells = letters.flatMap(([letter, tuple]) =>
-    plan.columns.map((c, i) => ({
-      name: `${letter}${i}`,
-      type: engineType(c.type),
-      // A one-column tuple stays a tuple: tupleElement counts from 1.
-      sql: `tupleElement(${tuple}, ${i + 1})`,
-    })),
+  const { plan, sides } = input;
+  const letters = sides.base === undefined ? ['b', 'd'] : ['b', 'd', 'a'];
+  const cells = letters.flatMap((letter) =>
+    plan.columns.map((column, i) => ({ name: `${letter}${i}`, type: engineType(column.type) })),
   );
   await engine.execute(
     `CREATE TABLE ${work.pairs} (kh UInt128, pos UInt64, class LowCardinality(String), is_copy UInt8, in_base UInt8, is_base UInt8,
@@ -160,15 +151,56 @@ async function pairRows(engine: Engine, work: WorkTables, input: DrillInput, opt
      ${diskTable('kh, pos')}`,
     options,
   );
-  const paired = Number(most?.copies ?? 0) <= 1 ? pairsOfUniqueKeys(work, plan) : pairsOfRepeatedKeys(work, plan);
+  const repeated = await findRepeatedKeys(engine, work, options);
+  const isRepeated = repeated.keys <= manyKeys ? `kh IN (SELECT kh FROM ${work.repeated})` : '1';
+  const parts = [
+    ...(repeated.keys <= manyKeys
+      ? [pairsOfUniqueKeys(work, plan, repeated.keys === 0 ? '1' : `NOT ${isRepeated}`)]
+      : []),
+    ...(repeated.keys > 0 ? [pairsOfRepeatedKeys(work, plan, isRepeated)] : []),
+  ];
+  for (const paired of parts)
+    await engine.execute(
+      `INSERT INTO ${work.pairs} (kh, pos, class, is_copy, in_base, is_base, x, ax, ${cells.map((cell) => cell.name).join(', ')})
+       SELECT * FROM (${withBase(work, input, paired)}) ${withoutTolerated(plan)} ${bounded}`,
+      options,
+    );
+  await engine.execute(`DROP TABLE ${work.rows} SYNC`);
+  return { pairs: work.pairs, duplicatedKeys: repeated.inBaseline };
+}
+
+/** Keys that a side holds more than once go to a table of their own: only their rows need sorting. */
+async function findRepeatedKeys(
+  engine: Engine,
+  { rows, repeated }: WorkTables,
+  options: QueryOptions,
+): Promise<{ keys: number; inBaseline: number }> {
+  await engine.execute(`CREATE TABLE ${repeated} (kh UInt128, nb UInt64) ${diskTable('kh')}`, options);
   await engine.execute(
-    `INSERT INTO ${work.pairs} SELECT kh, pos, multiIf(ib AND ic, 'changed', ib, 'missing', nb > 0, 'duplicate', 'extra') AS class,
-       is_copy, na > 0, na = nc AND ha = hc, tupleElement(tx, 1), tupleElement(tax, 1), ${cells.map((cell) => `${cell.sql} AS ${cell.name}`).join(', ')}
-     FROM (${paired}) ${withoutTolerated(plan)} ${bounded}`,
+    `INSERT INTO ${repeated} SELECT kh, countIf(side = 0) AS nb FROM ${rows} WHERE side < 2
+     GROUP BY kh HAVING nb > 1 OR countIf(side = 1) > 1 ${bounded}`,
     options,
   );
-  await engine.execute(`DROP TABLE ${work.rows} SYNC`);
-  return { pairs: work.pairs, duplicatedKeys: Number(most?.duplicated ?? 0) };
+  const [found] = await engine.rows<{ n: string; b: string }>(
+    `SELECT count() AS n, countIf(nb > 1) AS b FROM ${repeated}`,
+    options,
+  );
+  return { keys: Number(found?.n ?? 0), inBaseline: Number(found?.b ?? 0) };
+}
+
+/** Pairs with what the base has of their key: whether it has it, whether the candidate holds exactly its rows, and its values. */
+function withBase({ rows }: WorkTables, { plan, sides }: DrillInput, paired: string): string {
+  const columns = (letter: string): string => plan.columns.map((_, i) => `${letter}${i}`).join(', ');
+  const pair = `kh, pos, multiIf(ib AND ic, 'changed', ib, 'missing', nb > 0, 'duplicate', 'extra') AS class, is_copy`;
+  if (sides.base === undefined)
+    return `SELECT ${pair}, 0 AS in_base, nc = 0 AS is_base, x, NULL AS ax, ${columns('b')}, ${columns('d')} FROM (${paired})`;
+  const base = `
+    SELECT kh AS akh, count() AS na, sum(rh) AS ha, any(x) AS ax, ${plan.columns.map((c, i) => `any(${c.alias}) AS a${i}`).join(', ')}
+    FROM ${rows} WHERE side = 2 GROUP BY kh`;
+  return `
+    SELECT ${pair}, isNotNull(akh) AS in_base, ifNull(na, 0) = nc AND ifNull(ha, 0) = ifNull(hc, 0) AS is_base, x, ax,
+      ${columns('b')}, ${columns('d')}, ${columns('a')}
+    FROM (${paired}) AS p LEFT JOIN (${base}) AS base ON p.kh = base.akh`;
 }
 
 /** Pairs whose cells are all within their tolerances are equal rows. */
@@ -177,45 +209,39 @@ function withoutTolerated(plan: ComparisonPlan): string {
   return `WHERE NOT (class = 'changed' AND ${plan.columns.map((c, i) => isEqualCell(c, `b${i}`, `d${i}`)).join(' AND ')})`;
 }
 
-/** Keys that no side repeats: one streaming GROUP BY in the table's own order. */
-function pairsOfUniqueKeys({ rows }: WorkTables, plan: ComparisonPlan): string {
-  const values = valuesOf(plan);
+/** Keys that no side repeats: a merge join of the two sides in the table's own order. */
+function pairsOfUniqueKeys({ rows }: WorkTables, plan: ComparisonPlan, keys: string): string {
+  const side = (number: 0 | 1, letter: 'b' | 'd'): string =>
+    `SELECT kh AS ${letter}kh, rh AS ${letter}rh, x AS ${letter}x, ${plan.columns.map((c, i) => `${c.alias} AS ${letter}${i}`).join(', ')}
+     FROM ${rows} WHERE side = ${number} AND ${keys}`;
   return `
-    SELECT kh, 1 AS pos, countIf(side = 0) AS nb, countIf(side = 1) AS nc, countIf(side = 2) AS na, nb > 0 AS ib, nc > 0 AS ic,
-      sumIf(rh, side = 0) AS hb, sumIf(rh, side = 1) AS hc, sumIf(rh, side = 2) AS ha, 0 AS is_copy,
-      anyIf(${values}, side = 0) AS tb, anyIf(${values}, side = 1) AS td, anyIf(${values}, side = 2) AS ta,
-      anyIf(tuple(x), side = 0) AS tx, anyIf(tuple(x), side = 2) AS tax
-    FROM ${rows} GROUP BY kh HAVING nb != nc OR hb != hc`;
+    SELECT assumeNotNull(ifNull(bkh, dkh)) AS kh, 1 AS pos, isNotNull(bkh) AS ib, isNotNull(dkh) AS ic, ib AS nb, ic AS nc, drh AS hc,
+      0 AS is_copy, bx AS x, * EXCEPT (bkh, dkh, brh, drh, bx, dx)
+    FROM (${side(0, 'b')}) AS b FULL JOIN (${side(1, 'd')}) AS d ON bkh = dkh
+    WHERE NOT (brh <=> drh)`;
 }
 
 /**
  * Rows that are on both sides go out first, copy by copy; what is left of a key is paired in the order of its values, and the surplus of
  * one side stays alone.
  */
-function pairsOfRepeatedKeys({ rows }: WorkTables, plan: ComparisonPlan): string {
-  const values = valuesOf(plan);
+function pairsOfRepeatedKeys({ rows }: WorkTables, plan: ComparisonPlan, keys: string): string {
   const counted = `
-    SELECT *, countIf(side = 0) OVER k AS nb, countIf(side = 1) OVER k AS nc, countIf(side = 2) OVER k AS na,
-      sumIf(rh, side = 1) OVER k AS hc, sumIf(rh, side = 2) OVER k AS ha,
-      anyIf(${values}, side = 2) OVER k AS ta, anyIf(tuple(x), side = 2) OVER k AS tax
-    FROM ${rows} WINDOW k AS (PARTITION BY kh)`;
+    SELECT *, countIf(side = 0) OVER k AS nb, countIf(side = 1) OVER k AS nc, sumIf(rh, side = 1) OVER k AS hc
+    FROM ${rows} WHERE side < 2 AND ${keys} WINDOW k AS (PARTITION BY kh)`;
   const copies = `
     SELECT *, row_number() OVER (PARTITION BY kh, rh, side) AS copy, countIf(side = 0) OVER r AS same_b, countIf(side = 1) OVER r AS same_c
-    FROM (${counted}) WHERE side < 2 WINDOW r AS (PARTITION BY kh, rh)`;
+    FROM (${counted}) WINDOW r AS (PARTITION BY kh, rh)`;
   // Tolerated columns last, so that rows which are equal but for them stand at the same place.
   const order = [...plan.columns].sort((a, b) => Number(a.tolerance !== undefined) - Number(b.tolerance !== undefined));
   const left = `
     SELECT *, row_number() OVER (PARTITION BY kh, side ORDER BY ${order.map((c) => c.alias).join(', ')}, copy) AS pos
     FROM (${copies}) WHERE copy > least(same_b, same_c)`;
+  // One row a side and place: `any` has one value to take, or none and says NULL.
+  const values = (letter: 'b' | 'd', side: 0 | 1): string =>
+    plan.columns.map((c, i) => `anyIf(${c.alias}, side = ${side}) AS ${letter}${i}`).join(', ');
   return `
-    SELECT kh, pos, any(nb) AS nb, any(nc) AS nc, any(na) AS na, countIf(side = 0) > 0 AS ib, countIf(side = 1) > 0 AS ic,
-      any(hc) AS hc, any(ha) AS ha, countIf(side = 1 AND (copy > 1 OR same_b > 0)) > 0 AS is_copy,
-      anyIf(${values}, side = 0) AS tb, anyIf(${values}, side = 1) AS td, any(ta) AS ta,
-      anyIf(tuple(x), side = 0) AS tx, any(tax) AS tax
+    SELECT kh, pos, countIf(side = 0) > 0 AS ib, countIf(side = 1) > 0 AS ic, any(nb) AS nb, any(nc) AS nc, any(hc) AS hc,
+      countIf(side = 1 AND (copy > 1 OR same_b > 0)) > 0 AS is_copy, anyIf(x, side = 0) AS x, ${values('b', 0)}, ${values('d', 1)}
     FROM (${left}) GROUP BY kh, pos`;
-}
-
-/** The row as a tuple: `any` skips a NULL value, but not a tuple that holds one. */
-function valuesOf(plan: ComparisonPlan): string {
-  return `tuple(${plan.columns.map((column) => column.alias).join(', ')})`;
 }
