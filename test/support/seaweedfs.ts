@@ -50,7 +50,7 @@ export async function startSeaweedFs(options: { readonly writerBuckets?: readonl
       `-dir=${dir}`,
       '-ip=127.0.0.1',
       '-ip.bind=127.0.0.1',
-      '-volume.max=64',
+      '-volume.max=1000',
       '-master.volumeSizeLimitMB=64',
       '-master.volumePreallocate=false',
       `-master.port=${master}`,
@@ -63,6 +63,9 @@ export async function startSeaweedFs(options: { readonly writerBuckets?: readonl
       '-s3',
       `-s3.port=${s3}`,
       `-s3.port.grpc=${s3Grpc}`,
+      // Catalogs that nobody here asks, on fixed ports: a second server on the machine would die of them.
+      '-s3.port.iceberg=0',
+      '-s3.port.lance=0',
       `-s3.config=${join(dir, 's3.json')}`,
     ],
     { stdio: 'ignore', cwd: dir },
