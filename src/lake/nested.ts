@@ -31,7 +31,26 @@ export function canonicalJsonFromText(expr: string, type: DataType): string {
   if (!isNested(type)) return expr;
   // JSONExtractRaw writes its input anew, in one spelling; everything below works on that.
   const raw = `JSONExtractRaw(ifNull(${expr}, ''))`;
-  return `ifNull(${bind(raw, (json) => canonical(json, type, 1), 0)}, ${expr})`;
+  const made = `ifNull(${bind(raw, (json) => canonical(json, type, 1), 0)}, ${expr})`;
+  // The parser reads a bare -0.0 as 0: such text is left alone, rather than equal to what it is not.
+  return holdsFloats(type)
+    ? `if(match(ifNull(${expr}, ''), ${quoteString(BARE_NEGATIVE_ZERO)}), ${expr}, ${made})`
+    : made;
+}
+
+const BARE_NEGATIVE_ZERO = '-0([.]0*)?([eE][+-]?[0-9]+)?[ \\t\\r\\n]*[],}]';
+
+function holdsFloats(type: DataType): boolean {
+  switch (type.kind) {
+    case 'struct':
+      return type.fields.some((field) => holdsFloats(field.type));
+    case 'array':
+      return holdsFloats(type.element);
+    case 'map':
+      return holdsFloats(type.key) || holdsFloats(type.value);
+    default:
+      return type.kind === 'float' || type.kind === 'double';
+  }
 }
 
 /** Expression of the canonical text of `json`, a name bound to raw JSON; NULL where it is not of the type. JSON null is the caller's. */
@@ -124,7 +143,7 @@ function float(json: string, kind: 'float' | 'double', depth: number): string {
     (value) => (kind === 'double' ? floatText(value) : float32Text(value)),
     depth,
   );
-  return `multiIf(${special}, ${json}, ${json} IN ('-0', '-0.0'), '"-0.0"', match(${json}, '^-?[0-9]'), ${number}, NULL)`;
+  return `multiIf(${special}, ${json}, match(${json}, '^-?[0-9]'), ${number}, NULL)`;
 }
 
 /** A double that is a float's exact value, or its shortest spelling, is that float; any other is none. */
