@@ -122,8 +122,10 @@ async function keepTable(plan: TablePlan, digest: string, options: KeepOptions):
       options.onProgress({ table: name, bytes: arrived, totalBytes: plan.copyBytes });
     },
   });
-  const { rows, sizeBytes, files } = copied;
-  const kept = { name, ...copied.copy, digest: copied.digest, rows, sizeBytes, files };
+  const { rows, sizeBytes, files, versions } = copied;
+  const version = versions[copied.version] ?? copied.version;
+  const baseVersion = copied.baseVersion === null ? null : (versions[copied.baseVersion] ?? copied.baseVersion);
+  const kept = { name, version, baseVersion, digest: copied.digest, rows, sizeBytes, files };
   const { digest: contentDigest } = await planTable(corpus, keptSpec(kept, destination));
   return { ...kept, contentDigest };
 }

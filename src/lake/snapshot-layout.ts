@@ -1,4 +1,3 @@
-import type { SnapshotPoint } from '../run/types.ts';
 import { ParityError } from '../support/error.ts';
 import { isRecord, toInteger } from './delta/json.ts';
 import type { ObjectReader } from './store.ts';
@@ -9,8 +8,8 @@ export interface CopiedTable {
   /** The versions in production. */
   readonly version: number;
   readonly baseVersion: number | null;
-  /** The versions that hold the same rows in the copy. They differ where the copy has a log of its own. */
-  readonly copy: { readonly version: number; readonly baseVersion: number | null };
+  /** The copy's version by production's. They differ where the copy has a log of its own. */
+  readonly versions: Readonly<Record<string, number>>;
   /** SHA-256 over schema and live files, hex: see snapshotDigest. */
   readonly digest: string;
   /** Live rows, bytes and files at `version`, in the copy. */
@@ -21,23 +20,22 @@ export interface CopiedTable {
   readonly isRewritten: boolean;
 }
 
+/** The copy's versions by production's. */
+export function versionMap(
+  production: { readonly version: number; readonly baseVersion: number | null },
+  copy: { readonly version: number; readonly baseVersion: number | null },
+): Readonly<Record<string, number>> {
+  const base =
+    production.baseVersion === null || copy.baseVersion === null ? {} : { [production.baseVersion]: copy.baseVersion };
+  return { ...base, [production.version]: copy.version };
+}
+
 /** Key of a table in the workspace. */
 export function snapshotPath(table: string): string {
   return `snapshot/${table}`;
 }
 
-/** The version of the copied table at `snapshotPath(table)` that holds the point. `NotFound` where the copy is not complete. */
-export async function snapshotVersion(workspace: ObjectReader, table: string, at: SnapshotPoint): Promise<number> {
-  const copied = await readCopiedTable(workspace, snapshotPath(table));
-  if (copied === undefined) {
-    throw new ParityError('NotFound', `The snapshot of ${table} is not complete in ${workspace.url('snapshot')}`, {
-      subject: table,
-    });
-  }
-  return at === 'Base' ? (copied.copy.baseVersion ?? copied.copy.version) : copied.copy.version;
-}
-
-/** What `writeCopiedTable` recorded for the table at `path`; undefined where no copy was completed there. */
+/** The record of the copied table at `path`; undefined where no copy was completed there. */
 export async function readCopiedTable(reader: ObjectReader, path: string): Promise<CopiedTable | undefined> {
   const key = markKey(path);
   if ((await reader.head(key)) === undefined) return undefined;
@@ -56,19 +54,19 @@ export function markKey(path: string): string {
 
 function parseCopiedTable(bytes: Buffer): CopiedTable | undefined {
   const raw = parsed(bytes.toString());
-  if (!isRecord(raw) || !isRecord(raw.copy)) return undefined;
+  if (!isRecord(raw) || !isRecord(raw.versions)) return undefined;
   const { name, digest, isRewritten } = raw;
-  const version = toInteger(raw.version);
-  const copyVersion = toInteger(raw.copy.version);
-  const rows = toInteger(raw.rows);
-  const sizeBytes = toInteger(raw.sizeBytes);
-  const files = toInteger(raw.files);
+  const [version, rows, sizeBytes, files] = [raw.version, raw.rows, raw.sizeBytes, raw.files].map(toInteger);
   if (typeof name !== 'string' || typeof digest !== 'string' || typeof isRewritten !== 'boolean') return undefined;
-  if (version === undefined || copyVersion === undefined) return undefined;
-  if (rows === undefined || sizeBytes === undefined || files === undefined) return undefined;
-  const copy = { version: copyVersion, baseVersion: toInteger(raw.copy.baseVersion) ?? null };
+  if (version === undefined || rows === undefined || sizeBytes === undefined || files === undefined) return undefined;
+  const versions: Record<string, number> = {};
+  for (const [from, to] of Object.entries(raw.versions)) {
+    const own = toInteger(to);
+    if (own === undefined) return undefined;
+    versions[from] = own;
+  }
   const baseVersion = toInteger(raw.baseVersion) ?? null;
-  return { name, version, baseVersion, copy, digest, rows, sizeBytes, files, isRewritten };
+  return { name, version, baseVersion, versions, digest, rows, sizeBytes, files, isRewritten };
 }
 
 function parsed(text: string): unknown {

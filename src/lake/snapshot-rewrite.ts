@@ -11,6 +11,7 @@ import type { DeltaFile } from './delta/types.ts';
 import type { CopyOptions } from './snapshot-copy.ts';
 import { listed } from './snapshot-copy.ts';
 import { rewriteError, text, withDuckDb } from './snapshot-duckdb.ts';
+import { versionMap } from './snapshot-layout.ts';
 import { type OwnVersion, writeOwnLog } from './snapshot-log.ts';
 import { installMask, maskFingerprint } from './snapshot-mask.ts';
 import type { TablePlan } from './snapshot-plan.ts';
@@ -64,15 +65,15 @@ export async function rewriteTable(
   const base = plan.base && ownVersion(plan.base, filesOf(plan.base));
   const rows = target.files.reduce((sum, { numRecords }) => sum + (numRecords ?? 0), 0);
   checkNotEmpty(plan, rows);
+  const production = { version: plan.target.snapshot.version, baseVersion: plan.base?.snapshot.version ?? null };
   const copy = await writeOwnLog(store, destination, base, target);
   const bytes = [...written.values()].reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
   return {
     moved: { files: written.size, bytes, serverSide: false },
     copied: {
       name: plan.table.name,
-      version: plan.target.snapshot.version,
-      baseVersion: plan.base?.snapshot.version ?? null,
-      copy,
+      ...production,
+      versions: versionMap(production, copy),
       digest: rewrittenDigest(plan, secret),
       rows,
       sizeBytes: target.files.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0),

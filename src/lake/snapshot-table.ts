@@ -1,5 +1,5 @@
 import { type CopyOptions, copyObjects } from './snapshot-copy.ts';
-import { type CopiedTable, markKey, readCopiedTable } from './snapshot-layout.ts';
+import { type CopiedTable, markKey, readCopiedTable, versionMap } from './snapshot-layout.ts';
 import { type OwnVersion, writeLastCheckpoint, writeOwnLog } from './snapshot-log.ts';
 import type { TablePlan } from './snapshot-plan.ts';
 import { type RewriteOptions, rewriteTable } from './snapshot-rewrite.ts';
@@ -34,7 +34,8 @@ async function copyAsItIs(plan: TablePlan, options: CopyOptions): Promise<TableC
   const { store, destination } = options;
   const moved = await copyObjects(plan, options);
   const { snapshot } = plan.target;
-  let copy: CopiedTable['copy'] = { version: snapshot.version, baseVersion: plan.base?.snapshot.version ?? null };
+  const production = { version: snapshot.version, baseVersion: plan.base?.snapshot.version ?? null };
+  let copy = production;
   if (plan.hasOwnLog) {
     copy = await writeOwnLog(store, destination, plan.base && ownVersion(plan.base), ownVersion(plan.target));
   } else {
@@ -44,9 +45,8 @@ async function copyAsItIs(plan: TablePlan, options: CopyOptions): Promise<TableC
     moved,
     copied: {
       name: plan.table.name,
-      version: snapshot.version,
-      baseVersion: plan.base?.snapshot.version ?? null,
-      copy,
+      ...production,
+      versions: versionMap(production, copy),
       digest: plan.digest,
       rows: snapshot.rows,
       sizeBytes: snapshot.files.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0),

@@ -32,7 +32,7 @@ export const runSnapshot: TaskHandler<SnapshotDetail> = async (context) => {
           scratch: context.scratch,
           memoryBytes: spec.execution.memoryBytes,
           threads: spec.execution.threads,
-          maskSecret: () => context.secret('mask'),
+          maskSecret: () => context.secret(spec.snapshot.maskSecretRef?.name ?? 'mask'),
         },
       });
       const { version, baseVersion, digest, rows, sizeBytes, files } = copied;
