@@ -1,0 +1,203 @@
+import type { Engine, QueryOptions } from '../engine/engine.ts';
+import { quoteString } from '../engine/sql.ts';
+
+/** A query's result, kept in a table of the engine: row number and values as text, NULL staying NULL. */
+export interface ResultSet {
+  readonly table: string;
+  readonly columns: readonly { readonly name: string; readonly type: string }[];
+}
+
+export interface ResultSetComparison {
+  readonly outcome: 'Equal' | 'Different';
+  /** What was found, in one sentence without values; empty where equal. */
+  readonly message: string;
+  readonly baselineRows: number;
+  readonly candidateRows: number;
+  /** Digest of the rows, and of their order where it counts; hex. */
+  readonly baselineDigest: string;
+  readonly candidateDigest: string;
+  readonly samples: readonly { readonly baseline: string | null; readonly candidate: string | null }[];
+}
+
+/**
+ * Runs a SELECT and keeps its result in `table`. Values are compared as the engine writes them, so that a count is equal to the same count
+ * in a wider integer, and `1.50` to `1.5` in decimals.
+ */
+export async function keepResult(
+  engine: Engine,
+  sql: string,
+  table: string,
+  options: QueryOptions,
+): Promise<ResultSet> {
+  // The closing bracket on a line of its own: the query may end in a comment.
+  const columns = await engine.rows<{ name: string; type: string }>(`DESCRIBE (${sql}\n)`, options);
+  await createTable(engine, table, options);
+  const values = columns.map((_, i) => `toString(tupleElement(r, ${i + 1}))`);
+  await engine.execute(
+    `INSERT INTO ${table} SELECT rowNumberInAllBlocks() AS n, CAST([${values.join(', ')}], 'Array(Nullable(String))') AS v
+     FROM (SELECT tuple(*) AS r FROM (${sql}\n)) ${keepOrder}`,
+    options,
+  );
+  return { table, columns };
+}
+
+/**
+ * Keeps rows written in a manifest (each the JSON text of an array) as a result set beside `like`: a value is read as the type of its column
+ * there, so that 1 equals 1.0 in a column of floats; what cannot be read so stays as it is written, and will differ.
+ */
+export async function keepExpected(
+  engine: Engine,
+  rows: readonly string[],
+  like: ResultSet,
+  table: string,
+  options: QueryOptions,
+): Promise<ResultSet> {
+  await createTable(engine, table, options);
+  const cells = like.columns.map(({ type }, i) => {
+    const raw = `arrayElement(raw, ${i + 1})`;
+    const text = `if(startsWith(${raw}, '"'), JSONExtractString(j, ${i + 1}), ${raw})`;
+    const isScalar = /^(Nullable\()?(U?Int|Float|Decimal|Bool|String|Date|UUID|FixedString)/.test(type);
+    const read = isScalar
+      ? `coalesce(toString(accurateCastOrNull(${text}, ${quoteString(plainType(type))})), ${text})`
+      : text;
+    return `if(${raw} = 'null', NULL, ${read})`;
+  });
+  // A row with more or fewer values than the result has columns stays recognizable as such.
+  const short = `CAST(arrayMap(x -> x, raw), 'Array(Nullable(String))')`;
+  for (const [n, row] of rows.entries())
+    await engine.execute(
+      `INSERT INTO ${table} SELECT ${n} AS n, if(length(raw) = ${like.columns.length}, CAST([${cells.join(', ')}], 'Array(Nullable(String))'), ${short}) AS v
+       FROM (SELECT ${quoteString(row)} AS j, JSONExtractArrayRaw(j) AS raw)`,
+      options,
+    );
+  return { table, columns: like.columns };
+}
+
+function plainType(type: string): string {
+  return type.replace(/^Nullable\((.*)\)$/, '$1');
+}
+
+/**
+ * Compares two kept results: row by row in order where `isOrdered`, else as multisets. Up to `samples` differing rows as JSON text, or null
+ * where values are masked.
+ */
+export async function compareResults(
+  engine: Engine,
+  baseline: ResultSet,
+  candidate: ResultSet,
+  options: { isOrdered: boolean; samples: number; values: 'Masked' | 'Shown' },
+  query: QueryOptions,
+): Promise<ResultSetComparison> {
+  const mine = await digest(engine, baseline.table, options.isOrdered, query);
+  const theirs = await digest(engine, candidate.table, options.isOrdered, query);
+  const found = {
+    baselineRows: mine.rows,
+    candidateRows: theirs.rows,
+    baselineDigest: mine.text,
+    candidateDigest: theirs.text,
+  };
+  const [m, n] = [baseline.columns.length, candidate.columns.length];
+  if (m !== n)
+    return {
+      ...found,
+      outcome: 'Different',
+      message: `${m} columns in the baseline, ${n} in the candidate`,
+      samples: [],
+    };
+  if (mine.text === theirs.text) return { ...found, outcome: 'Equal', message: '', samples: [] };
+  const differing = options.isOrdered ? inOrder(baseline, candidate) : asMultisets(baseline, candidate);
+  const [count] = await engine.rows<{ n: string }>(`SELECT sum(c) AS n FROM (${differing}) ${bounded}`, query);
+  const samples =
+    options.samples === 0
+      ? []
+      : await engine.rows<{ baseline: string | null; candidate: string | null }>(
+          `SELECT ${shown('b', options.values)} AS baseline, ${shown('d', options.values)} AS candidate
+           FROM (${differing}) ORDER BY place LIMIT ${Math.trunc(options.samples)} ${bounded}`,
+          query,
+        );
+  return {
+    ...found,
+    outcome: 'Different',
+    message: await inWords(engine, baseline, candidate, found, Number(count?.n), options, query),
+    samples,
+  };
+}
+
+const encoded =
+  "arrayStringConcat(arrayMap(x -> if(isNull(x), 'N', concat(toString(length(x)), ':', assumeNotNull(x))), v))";
+const bounded =
+  'SETTINGS max_bytes_before_external_group_by = 67108864, max_bytes_before_external_sort = 67108864, max_block_size = 32768';
+/** The engine must neither drop the query's ORDER BY as useless nor read what it sorted in several threads. */
+const keepOrder = 'SETTINGS query_plan_remove_redundant_sorting = 0, max_insert_threads = 1';
+
+async function createTable(engine: Engine, table: string, options: QueryOptions): Promise<void> {
+  await engine.execute(
+    `CREATE TABLE ${table} (n UInt64, v Array(Nullable(String))) ENGINE = MergeTree ORDER BY n`,
+    options,
+  );
+}
+
+async function digest(
+  engine: Engine,
+  table: string,
+  isOrdered: boolean,
+  options: QueryOptions,
+): Promise<{ rows: number; text: string }> {
+  const [row] = await engine.rows<{ rows: string; h: string }>(
+    `SELECT count() AS rows, toString(sum(reinterpretAsUInt128(xxh3_128(tuple(${encoded}, ${isOrdered ? 'n' : '0'}))))) AS h FROM ${table}`,
+    options,
+  );
+  const rows = Number(row?.rows ?? 0);
+  return {
+    rows,
+    text: `${rows.toString(16)}-${BigInt.asUintN(128, BigInt(row?.h ?? 0))
+      .toString(16)
+      .padStart(32, '0')}`,
+  };
+}
+
+function inOrder(baseline: ResultSet, candidate: ResultSet): string {
+  return `SELECT bn, dn, b, d, 1 AS c, ifNull(bn, dn) AS place
+    FROM (SELECT n AS bn, v AS b, ${encoded} AS be FROM ${baseline.table}) AS mine
+    FULL JOIN (SELECT n AS dn, v AS d, ${encoded} AS de FROM ${candidate.table}) AS theirs ON bn = dn
+    WHERE NOT (be <=> de)`;
+}
+
+function asMultisets(baseline: ResultSet, candidate: ResultSet): string {
+  return `SELECT if(nb > nd, 1, NULL) AS bn, if(nd > nb, 1, NULL) AS dn, any(v) AS b, b AS d, sum(side = 0) AS nb, sum(side = 1) AS nd,
+      if(nb > nd, nb - nd, nd - nb) AS c, tuple(xxh3_128(e), e) AS place
+    FROM (SELECT 0 AS side, v, ${encoded} AS e FROM ${baseline.table} UNION ALL SELECT 1, v, ${encoded} FROM ${candidate.table})
+    GROUP BY e HAVING nb != nd`;
+}
+
+/** The row as JSON, cut after 2,000 characters; bytes that are no UTF-8 as U+FFFD. */
+function shown(letter: 'b' | 'd', values: 'Masked' | 'Shown'): string {
+  if (values === 'Masked') return "CAST(NULL, 'Nullable(String)')";
+  return `if(isNull(${letter}n), NULL, substringUTF8(toValidUTF8(toJSONString(arrayMap(x -> if(isNull(x), NULL, toValidUTF8(x)), ${letter}))), 1, 2000))`;
+}
+
+async function inWords(
+  engine: Engine,
+  baseline: ResultSet,
+  candidate: ResultSet,
+  found: { baselineRows: number; candidateRows: number },
+  differing: number,
+  { isOrdered }: { isOrdered: boolean },
+  query: QueryOptions,
+): Promise<string> {
+  const { baselineRows, candidateRows } = found;
+  if (isOrdered && baselineRows === candidateRows) {
+    const [mine, theirs] = [
+      await digest(engine, baseline.table, false, query),
+      await digest(engine, candidate.table, false, query),
+    ];
+    if (mine.text === theirs.text)
+      return 'the same rows in another order: if rows tie in ORDER BY, add columns to it that tell them apart';
+  }
+  const rows = (n: number): string => `${n} ${n === 1 ? 'row' : 'rows'}`;
+  if (baselineRows !== candidateRows)
+    return `${rows(baselineRows)} in the baseline, ${rows(candidateRows)} in the candidate`;
+  return isOrdered
+    ? `${differing} of ${rows(baselineRows)} ${differing === 1 ? 'differs' : 'differ'}`
+    : `${differing / 2} of ${rows(baselineRows)} ${differing === 2 ? 'differs' : 'differ'}`;
+}
