@@ -14,7 +14,7 @@ import { copyInQuery, pgIdentifier, planPostgres, readColumn } from './postgres-
 import { toRefusal, unrepresentable } from './refusals.ts';
 import type { OwnedDriver, OwnedSession } from './session.ts';
 import type { Connection, ExportOptions, LoadOptions, SourceTable } from './source.ts';
-import { toSourceError } from './source-errors.ts';
+import { codeOf, toSourceError } from './source-errors.ts';
 
 /** Postgres 12 and later. Types: docs/reference/types.md. */
 export const postgresDriver: OwnedDriver = {
@@ -121,12 +121,12 @@ class PostgresSession implements OwnedSession {
         [pgIdentifier(table.name)],
       );
       const present = rows.map((row) => row.attname);
-      await this.#prepareTypes(table);
-      for (const { field, sqlType } of table.columns)
-        if (!present.includes(field.name))
-          await this.#client.query(
-            `ALTER TABLE ${pgIdentifier(table.name)} ADD COLUMN ${pgIdentifier(field.name)} ${ownType(table, field.name, sqlType)}`,
-          );
+      const added = table.columns.filter(({ field }) => !present.includes(field.name));
+      await this.#prepareTypes({ ...table, columns: added });
+      for (const { field, sqlType } of added)
+        await this.#client.query(
+          `ALTER TABLE ${pgIdentifier(table.name)} ADD COLUMN ${pgIdentifier(field.name)} ${ownType(table, field.name, sqlType)}`,
+        );
       for (const column of present)
         if (!table.columns.some(({ field }) => field.name === column))
           await this.#client.query(`ALTER TABLE ${pgIdentifier(table.name)} DROP COLUMN ${pgIdentifier(column)}`);
@@ -247,6 +247,7 @@ class PostgresSession implements OwnedSession {
         onBytes: (bytes) => options.onProgress({ rows: 0, bytes }),
       });
     } catch (error) {
+      if (codeOf(error) === '22021') throw await notUtf8(engine, table, rows, error);
       throw toRefusal(
         error,
         'Postgres',
@@ -275,6 +276,17 @@ class PostgresSession implements OwnedSession {
       await this.#client.query(`CREATE TYPE ${type} AS ${sqlType}`);
     }
   }
+}
+
+/** Postgres names neither column nor row for text that is not valid UTF-8, so the engine looks for it, once it is known to be there. */
+async function notUtf8(engine: Engine, table: SourceTable, rows: Relation, cause: unknown): Promise<ParityError> {
+  const texts = table.columns.map(({ field }) => field).filter(({ type }) => type.kind !== 'binary');
+  const counts = texts.map(
+    ({ name }, index) => `countIf(NOT isValidUTF8(toString(${quoteIdentifier(name)}))) AS c${index}`,
+  );
+  const [found] = await engine.rows<Record<string, string>>(`SELECT ${counts.join(', ')} FROM (${rows.sql})`);
+  const column = texts.find((_, index) => Number(found?.[`c${index}`] ?? 0) > 0)?.name ?? '(unknown)';
+  return unrepresentable('Postgres', table.name, column, 'text that is not valid UTF-8', cause);
 }
 
 function columnList(table: SourceTable): string {

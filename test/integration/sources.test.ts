@@ -177,8 +177,8 @@ for (const engineName of ['Postgres', 'MySQL'] as const) {
       });
     }
 
-    it('gives back all types side by side, 10,000 rows', async () => {
-      const relation = columnsOf(extremes, 10_000);
+    it('gives back all types side by side, 2,000 rows', async () => {
+      const relation = columnsOf(extremes, 2_000);
       const back = await roundTrip('all types', relation);
       assert.deepEqual([...(await columnDigests(engine, back))], [...(await columnDigests(engine, relation))]);
       assert.deepEqual(await rowDigest(engine, back), await rowDigest(engine, relation));
@@ -331,7 +331,7 @@ for (const engineName of ['Postgres', 'MySQL'] as const) {
         const name = `refusal of ${what}`;
         const table = driver.plan(name, relation.columns, plain);
         const error = await caught(() => session.load(engine, table, relation, quiet));
-        assert.equal(error.code, 'UnrepresentableValue');
+        assert.equal(error.code, 'UnrepresentableValue', error.message);
         assert.match(error.message, message);
         assert.equal(error.subject, `${name}.refused`);
         assert.notInclude(await session.listTables(), name);

@@ -1,0 +1,44 @@
+import type { ResolvedSource } from '../api/resolved.ts';
+import { ParityError } from '../support/error.ts';
+import type { TaskContext } from '../tasks/task.ts';
+import { sourceDriver } from './registry.ts';
+import type { OwnedDriver, OwnedSession } from './session.ts';
+import type { Connection } from './source.ts';
+
+/** A source of the run, reached. The caller closes the session. */
+export interface OpenSource {
+  readonly spec: ResolvedSource;
+  readonly driver: OwnedDriver;
+  readonly session: OwnedSession;
+}
+
+/**
+ * Connects to a source of the run by the connection that whoever provisioned it left as the secret `source-<name>`. Throws `InvalidSpec` where the run
+ * has no such source, and what connecting throws.
+ */
+export async function openSource(context: TaskContext, name: string): Promise<OpenSource> {
+  const spec = context.file.spec.sources.find((source) => source.name === name);
+  if (spec === undefined)
+    throw new ParityError('InvalidSpec', `The run has no source ${name}.`, { subject: 'spec.sources' });
+  const driver = sourceDriver(spec.engine);
+  const connection = readConnection(await context.secret(`source-${name}`), name);
+  return { spec, driver, session: await driver.connect(connection, { signal: context.signal }) };
+}
+
+function readConnection(keys: Readonly<Record<string, string>>, source: string): Connection {
+  const key = (name: string): string => {
+    const value = keys[name];
+    if (value !== undefined) return value;
+    throw new ParityError('NotFound', `Connecting to source ${source}: its secret has no key ${name}.`, {
+      subject: source,
+    });
+  };
+  return {
+    host: key('host'),
+    port: Number(key('port')),
+    user: key('user'),
+    password: key('password'),
+    database: key('database'),
+    ...(keys.ca === undefined ? {} : { ca: keys.ca }),
+  };
+}
