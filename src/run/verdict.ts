@@ -14,7 +14,8 @@ export function verdict(graph: TaskGraph, state: RunState, limits: Pick<Limits, 
     return state.isCancelled ? 'Cancelled' : 'Errored';
   if (graph.isPartial === true) return state.isCancelled ? 'Cancelled' : 'Errored';
   const counts = work.filter(findsDifferences).map((task) => stateOf(state, task).summary?.differences);
-  if (counts.includes(undefined)) return 'Errored';
+  // Read from a record, so it is looked at closely: only a whole number is a count.
+  if (!counts.every((count) => Number.isSafeInteger(count))) return 'Errored';
   if (counts.some((count) => count !== 0)) return 'Failed';
   const reports = graph.tasks.filter((task) => task.input.kind === 'report');
   const [unreported] = failures(reports, state, limits);

@@ -1,10 +1,11 @@
-import { mkdir, readdir, rm, rmdir } from 'node:fs/promises';
+import { readdir, rm, rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ResolvedStorage } from '../api/resolved.ts';
 import { type FileLocation, parseLocation, type S3Location } from '../lake/location.ts';
 import { openStore } from '../lake/open.ts';
 import { bucketAdmin, bucketTags, createBucket, deleteBucket, emptyBucket, isEmpty } from '../lake/s3-admin.ts';
 import { ParityError } from '../support/error.ts';
+import { makeFolder } from '../support/folder.ts';
 import type { RunIdentity } from './task.ts';
 
 /** Where a run's own bucket, prefix or folder is. Its name carries the run's full uid, so the plan is the record of the intent. */
@@ -47,7 +48,7 @@ export async function createWorkspace(
   const location = parseLocation(plan.storage.location, plan.storage);
   if (plan.ownsBucket && location.scheme === 's3')
     await withAdmin(location, secret, (admin) => createBucket(admin, tagsOf(run)));
-  if (location.scheme === 'file') await makeFolder(location);
+  if (location.scheme === 'file') await makeWorkspaceFolder(location);
   const store = await openStore(plan.storage, secret);
   try {
     const mark: Mark = { ...identity(run), createdAt: createdAt.toISOString() };
@@ -157,9 +158,9 @@ async function withAdmin<T>(
   }
 }
 
-async function makeFolder({ root }: FileLocation): Promise<void> {
+async function makeWorkspaceFolder({ root }: FileLocation): Promise<void> {
   try {
-    await mkdir(root, { recursive: true, mode: 0o755 });
+    await makeFolder(root, 0o755);
   } catch (error) {
     throw new ParityError('AccessDenied', `making the workspace ${root}: ${String(error)}`, {
       cause: error,

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import type { ResolvedSpec } from '../../api/resolved.ts';
 import type { Verdict } from '../../run/types.ts';
 import { ParityError } from '../../support/error.ts';
+import { makeFolder } from '../../support/folder.ts';
 import { writeSecret } from '../../support/secrets.ts';
 import type { RunIdentity } from '../../tasks/task.ts';
 import type { WorkspacePlan } from '../../tasks/workspace.ts';
@@ -42,7 +43,7 @@ export interface RunFolders {
  */
 export async function installationId(stateDir: string): Promise<string> {
   const file = join(stateDir, 'installation.json');
-  await mkdir(stateDir, { recursive: true, mode: 0o711 }).catch((error) => {
+  await makeFolder(stateDir, 0o711).catch((error) => {
     throw new ParityError('AccessDenied', `making the state folder ${stateDir}: ${String(error)}`, {
       cause: error,
       advice: 'Set PARITY_STATE_DIR to a folder that can be written to.',
