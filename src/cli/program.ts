@@ -134,9 +134,11 @@ function addCompare(program: Command, io: Io, state: State): void {
     .argument('<candidate>', 'what is tested')
     .description('compare two tables, row by row and cell by cell')
     .option('--key <columns>', 'columns of the key; without it whole rows are compared as a multiset')
-    .option('--ignore <columns...>', 'columns that are not compared')
-    .option('--rename <old=new...>', 'columns that have another name in the candidate')
-    .option('--tolerance <column=number...>', 'largest absolute difference that counts as equal')
+    .addOption(repeatable('--ignore <columns>', 'columns that are not compared, with commas between; repeatable'))
+    .addOption(repeatable('--rename <old=new>', 'a column that has another name in the candidate; repeatable'))
+    .addOption(
+      repeatable('--tolerance <column=number>', 'largest absolute difference that counts as equal; repeatable'),
+    )
     .option('--samples <number>', 'differences of each class that are shown', '20')
     .option('--show-values', 'show values and keys of the samples; without it they are masked')
     .option('--endpoint <url>', 'S3-compatible server')
@@ -235,12 +237,17 @@ function addTask(program: Command, state: State): void {
 function withManifestOptions(command: Command): Command {
   return command
     .addOption(
-      new Option(
-        '--set <spec.field=value>',
-        'set a field of the manifest, e.g. spec.pipelines[p].reference.bug=None; repeatable',
-      ).argParser((value: string, earlier: readonly string[] | undefined) => [...(earlier ?? []), value]),
+      repeatable('--set <spec.field=value>', 'set a field, e.g. spec.pipelines[p].reference.bug=None; repeatable'),
     )
     .option('--plan <file>', 'YAML file with the plan that the run names');
+}
+
+/** One value each time: an option that took several would take the arguments behind it as well. */
+function repeatable(flags: string, description: string): Option {
+  return new Option(flags, description).argParser((value: string, earlier: readonly string[] | undefined) => [
+    ...(earlier ?? []),
+    value,
+  ]);
 }
 
 function withCorpusOptions(command: Command): Command {

@@ -64,10 +64,7 @@ function overview(name: string, spec: ResolvedSpec, snapshot: SnapshotPreview, r
         `${bytes(snapshot.bytes)} in ${count(snapshot.files, 'object')} (${limit}) to ${clean(spec.workspace.location)}`,
       ],
       ['Requests', `${number(snapshot.requests)} to production (GET, HEAD and LIST only${rate})`],
-      [
-        'Cross-region',
-        region === null ? 'not known: name the region of both sides' : region === 0 ? 'none' : bytes(region),
-      ],
+      ['Cross-region', region === null ? 'not known: no two regions are named' : region === 0 ? 'none' : bytes(region)],
       ['Sources', spec.sources.map(({ name, engine, provider }) => `${name} (${engine}, ${provider.kind})`).join(', ')],
       ['Reports', clean(spec.reports.location)],
     ],
@@ -93,7 +90,7 @@ function tables(snapshot: SnapshotPreview, io: Io): string[] {
 }
 
 const ways: Readonly<Record<SnapshotPreview['tables'][number]['way'], string>> = {
-  ServerSide: 'copied on the server',
+  ServerSide: 'copied where it lies',
   Streamed: 'streamed through this machine',
   Rewritten: 'rewritten (sampled or masked)',
 };
