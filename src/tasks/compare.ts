@@ -104,7 +104,9 @@ async function namingTable<Result>(table: string, work: () => Promise<Result>): 
     return await work();
   } catch (thrown) {
     const error = toParityError(thrown);
-    const message = error.message.includes(table) ? error.message : `Comparing ${table}: ${error.message}`;
+    const message = error.message.startsWith(`Comparing ${table}`)
+      ? error.message
+      : `Comparing ${table}: ${error.message}`;
     throw new ParityError(error.code, message, {
       subject: table,
       cause: error,
