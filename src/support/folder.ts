@@ -4,8 +4,8 @@ import { dirname } from 'node:path';
 /**
  * Makes a folder and those above it; one that is there is no error. Throws the file system's error.
  *
- * Node's own recursive mkdir never returns where a parent is there and still answers ENOENT, as /proc does
- * (https://github.com/nodejs/node/issues/31481).
+ * Node's own recursive mkdir never returns where a parent is there and mkdir in it still answers ENOENT, as in /proc (seen with
+ * Node 24).
  */
 export async function makeFolder(path: string, mode: number): Promise<void> {
   try {

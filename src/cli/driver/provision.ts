@@ -63,7 +63,10 @@ export class Sources {
         const { createRunDatabase } = await import('../../sources/run-database.ts');
         const connection = await this.#external(source, source.provider.secretRef.name);
         throwIfAborted(signal);
-        return await this.#publish(source, await createRunDatabase(connection, source.engine, this.#options.uid));
+        return await this.#publish(
+          source,
+          await createRunDatabase(connection, source.engine, this.#options.uid, source.name),
+        );
       }
     }
   }

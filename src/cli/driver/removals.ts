@@ -71,7 +71,7 @@ function sourceRemoval(
     case 'external':
       return {
         what: `the database of run ${file.run.uid} on the ${source.engine} server of source ${source.name}`,
-        command: `DROP DATABASE parity_${file.run.uid.replaceAll('-', '_')}`,
+        command: `DROP DATABASE parity_${file.run.uid.replaceAll('-', '_')}_…   -- every database whose name begins so`,
         remove: async () => {
           const keys = await readSecret(provider.secretRef.name, secretFolders);
           const connection = parseConnection(keys, source.name, provider.secretRef.name);
