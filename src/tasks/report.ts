@@ -1,11 +1,11 @@
 import { fingerprint } from '../compare/fingerprint.ts';
 import { openStore } from '../lake/open.ts';
 import { buildReport } from '../report/build.ts';
-import { gather } from '../report/gather.ts';
 import type { Report } from '../report/model.ts';
 import { parityVersion } from '../report/version.ts';
 import { type WrittenReport, writeReports } from '../report/write.ts';
 import { ParityError } from '../support/error.ts';
+import { gather } from './gather.ts';
 import { readRunRecord } from './records.ts';
 import type { TaskContext, TaskHandler } from './task.ts';
 

@@ -1,14 +1,15 @@
 import { fieldOf, isList, isObject } from '../api/json.ts';
-import type { TableComparison } from '../compare/result.ts';
 import { mapBounded } from '../lake/pool.ts';
 import type { ObjectReader } from '../lake/store.ts';
+import type { Findings } from '../report/build.ts';
+import type { ReportNote, ReportTimings } from '../report/model.ts';
 import type { Task, TaskKind } from '../run/types.ts';
 import { ParityError } from '../support/error.ts';
-import { type RunRecord, readOutput, tableOf } from '../tasks/records.ts';
-import type { Resolution, SnapshotDetail } from '../tasks/task.ts';
-import type { Findings } from './build.ts';
-import type { ReportNote, ReportTimings } from './model.ts';
-import { type QueryDetail, queryFinding } from './queries.ts';
+import type { CompareDetail } from './compare.ts';
+import type { QueryDetail } from './query.ts';
+import { type RunRecord, readOutput, tableOf } from './records.ts';
+import type { RehydrateDetail } from './rehydrate.ts';
+import type { Resolution, SnapshotDetail } from './task.ts';
 
 /** What the tasks' own records add to the run's. */
 export type Gathered = Pick<
@@ -33,9 +34,10 @@ export async function gather(
   const snapshots = await read<SnapshotDetail>('snapshot');
   const compared = await read<CompareDetail>('compare');
   const queried = await read<QueryDetail>('query');
+  const rehydrated = await read<RehydrateDetail>('rehydrate');
   const noted: readonly Detailed<unknown>[] = [
     ...snapshots,
-    ...(await read<unknown>('rehydrate')),
+    ...rehydrated,
     ...(await read<unknown>('advance')),
     ...(await read<unknown>('sync')),
     ...queried,
@@ -44,15 +46,11 @@ export async function gather(
     resolution: resolution?.detail,
     snapshots: snapshots.map(({ detail }) => detail),
     compared: compared.map(({ task, detail }) => ({ input: task.input, items: detail.tables })),
-    queried: queried.map(({ task, detail }) => ({ input: task.input, items: detail.queries.map(queryFinding) })),
+    queried: queried.map(({ task, detail }) => ({ input: task.input, items: detail.queries })),
     failedTables: await failedTables(workspace, record),
-    notes: distinct(noted.flatMap(notesOf)),
+    notes: [...distinct(noted.flatMap(notesOf)), ...typesNotExercised(rehydrated)],
     timings: timingsOf(record, options.now),
   };
-}
-
-interface CompareDetail {
-  readonly tables: readonly TableComparison[];
 }
 
 interface Detailed<Detail> {
@@ -114,6 +112,23 @@ function notesOf({ task, detail }: Detailed<unknown>): ReportNote[] {
     : [];
   const about = source === '' ? `task ${task.id}` : source.slice(2, -1);
   return [...texts(fieldOf(detail, 'notes')).map((note) => ({ about, note })), ...ofTables];
+}
+
+/** The types of each source that none of its tables has: what a pipeline does with them, this run does not say. */
+function typesNotExercised(rehydrated: readonly Detailed<RehydrateDetail>[]): ReportNote[] {
+  const bySource = new Map<string, readonly string[]>();
+  for (const { detail } of rehydrated) {
+    const types = bySource.get(detail.source) ?? detail.typesNotExercised;
+    bySource.set(
+      detail.source,
+      types.filter((type) => detail.typesNotExercised.includes(type)),
+    );
+  }
+  return [...bySource].flatMap(([source, types]) =>
+    types.length === 0
+      ? []
+      : [{ about: `source ${source}`, note: `no column of this run has the types ${types.join(', ')}` }],
+  );
 }
 
 function texts(value: unknown): readonly string[] {
