@@ -8,9 +8,8 @@ import type { ResolvedStorage } from './resolved.ts';
  */
 export function absoluteLocation(location: string, folder: string): string {
   const path = filePath(location);
-  return path === undefined || path === ''
-    ? location
-    : fileLocation(isAbsolute(path) ? resolve(path) : resolve(folder, path));
+  if (path === undefined || fileProblem(location) !== undefined) return location;
+  return fileLocation(isAbsolute(path) ? resolve(path) : resolve(folder, path));
 }
 
 /** `file:///folder` of an absolute path. */

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { dirname, resolve } from 'node:path';
 import { type ManifestDocument, parseDocuments } from './document.ts';
-import type { PipelineParityPlan, PipelineParityRun, RunSpec, SideSpec } from './generated/types.ts';
+import type { PipelineParityPlan, PipelineParityRun, PlanSpec, RunSpec, SideSpec } from './generated/types.ts';
 import { canonicalJson, fieldOf, isObject } from './json.ts';
 import { absoluteLocation } from './locations.ts';
 import { merge } from './merge.ts';
@@ -180,22 +180,43 @@ function mergeSpecs(
   const own = withAbsoluteFiles(run.spec, folderOf(options.file, options));
   const below =
     plan === undefined ? undefined : withAbsoluteFiles(plan.spec, folderOf(planFileOf(places, options), options));
-  const value = {
-    ...run,
-    spec: merge(schemaOf('PipelineParityRun').properties?.spec ?? schemaOf('PipelineParityRun'), below, own),
-  };
+  const schema = schemaOf('PipelineParityRun');
+  const value = merge(schema, { spec: below && withoutServers(below, own) }, { ...run, spec: own });
   const result = checkRun(value);
   // Two lists that are each short enough can be too long together.
-  const findings = [
-    ...(result.isValid ? [] : result.findings),
-    ...checkRules(schemaOf('PipelineParityRun'), value, []),
-  ];
+  const findings = [...(result.isValid ? [] : result.findings), ...checkRules(schema, value, [])];
   if (!result.isValid || findings.length > 0) throw new ManifestError(positioned(findings, { value }, places));
   return { spec: result.value.spec, value };
 }
 
 function planFileOf(places: Places, options: LoadOptions): string | undefined {
   return places.plan?.file === places.run.file ? options.file : options.planFile;
+}
+
+/** Where the run says a file, what its plan says about an object store's server has no meaning any more. */
+function withoutServers(plan: PlanSpec, run: RunSpec): PlanSpec {
+  const isMoved = (place: { location?: string } | undefined): boolean => place?.location?.startsWith('file:') ?? false;
+  return {
+    ...plan,
+    ...(plan.snapshot !== undefined && isMoved(run.snapshot) ? { snapshot: withoutServer(plan.snapshot) } : {}),
+    ...(plan.workspace !== undefined && isMoved(run.workspace) ? { workspace: withoutServer(plan.workspace) } : {}),
+    ...(plan.reports !== undefined && isMoved(run.reports) ? { reports: withoutServer(plan.reports) } : {}),
+  };
+}
+
+interface Server {
+  endpoint?: string;
+  region?: string;
+  secretRef?: { name: string };
+}
+
+function withoutServer<T extends Server>({
+  endpoint: _,
+  region: __,
+  secretRef: ___,
+  ...place
+}: T): Omit<T, keyof Server> {
+  return place;
 }
 
 /** Relative files are relative to the document that names them, so they are made absolute before documents are merged. */

@@ -13,7 +13,7 @@ export interface AppliedSet {
 
 /**
  * The run with `spec.path.to[name].field=value` assignments applied, left to right. A value is YAML; where the field is text it is
- * taken as it stands, so that `version=12` needs no quotes. `[name]` finds an item of a named list by its name, `[0]` of any list
+ * taken as it stands, so that `version=12` needs no quotes; nothing at all (`endpoint=`) removes the field or item. `[name]` finds an item of a named list by its name, `[0]` of any list
  * by its index. An item that only the plan has is taken over into the run first, as merging would.
  */
 export function applySets(
@@ -32,8 +32,8 @@ export function applySets(
       value = assigned({ schema, below: plan, steps, right, path }, value);
       applied.push({ path, text: `--set ${text}` });
     } catch (error) {
-      if (!(error instanceof Unassignable)) throw error;
-      problems.push({ message: error.message, path: error.field, file: `--set ${text}` });
+      const [field, message] = error instanceof Unassignable ? [error.field, error.message] : ['', unreadable(error)];
+      problems.push({ message, path: field, file: `--set ${text}` });
     }
   }
   return { value, applied, problems };
@@ -86,7 +86,9 @@ function inObject(descent: Descent, step: Step, value: unknown): unknown {
   descent.path.push(step.text);
   const below = fieldOf(descent.below, step.text);
   const next = { ...descent, schema: field, below, steps: descent.steps.slice(1) };
-  return { ...value, [step.text]: assigned(next, fieldOf(value, step.text)) };
+  const assignedValue = assigned(next, fieldOf(value, step.text));
+  const others = Object.entries(value ?? {}).filter(([name]) => name !== step.text);
+  return Object.fromEntries(assignedValue === undefined ? others : [...others, [step.text, assignedValue]]);
 }
 
 function inList(descent: Descent, step: Step, value: unknown): unknown {
@@ -105,7 +107,9 @@ function inList(descent: Descent, step: Step, value: unknown): unknown {
   descent.path.push(at);
   const next = { ...descent, schema: items, below: undefined, steps: descent.steps.slice(1) };
   const item = assigned(next, index === undefined ? inheritedItem : own[index]);
-  return [...own.slice(0, at), item, ...own.slice(at + 1)];
+  if (item === undefined && index === undefined)
+    throw new Unassignable(step.soFar, "is the plan's; a run cannot remove it");
+  return [...own.slice(0, at), ...(item === undefined ? [] : [item]), ...own.slice(at + 1)];
 }
 
 function indexOf(list: readonly unknown[], name: string): number | undefined {
@@ -139,7 +143,13 @@ function splitAssignment(text: string): { readonly steps: readonly Step[]; reado
   return { steps, right: match[2] ?? '' };
 }
 
+/** The YAML library throws for values that it cannot turn into JSON (aliases, too deep). */
+function unreadable(error: unknown): string {
+  return `the value cannot be read: ${error instanceof Error ? error.message : String(error)}`;
+}
+
 function parsedValue({ schema, right, path }: Descent): unknown {
+  if (right === '') return undefined;
   const document = parseDocument(right, { prettyErrors: false, logLevel: 'silent' });
   const isText = schema.type === 'string';
   if (

@@ -89,7 +89,9 @@ function describe(error: ErrorObject, schema: FieldSchema | undefined, found: un
     case 'pattern':
       return `found ${shown(found)}; it must be ${inWords(String(error.params.pattern))}`;
     case 'minLength':
-      return found === '' ? 'is empty; give it a value or leave it out' : `found ${shown(found)}; it is too short`;
+      return found === ''
+        ? 'is empty; give it a value or leave it out'
+        : `found ${shown(found)}; it must have at least ${error.params.limit} characters`;
     case 'maxLength':
       return `has ${String(found).length} characters; at most ${error.params.limit} are allowed`;
     case 'minimum':

@@ -40,13 +40,13 @@ function validateSync(walk: Walk, step: string, sync: SyncStep, path: Path): voi
   if (names.length === 0) note(walk, path, 'there is no pipeline to sync; add one to spec.pipelines');
   if (walk.spec.sources.length === 0) note(walk, path, 'there is no source to sync from; add one to spec.sources');
   sync.pipelines.forEach((pipeline, index) => {
-    if (!names.includes(pipeline)) note(walk, [...path, 'pipelines', index], unknownPipeline(pipeline, names));
-    else if (sync.mode === 'Incremental' && !walk.synced.has(pipeline)) {
-      note(
-        walk,
-        [...path, 'mode'],
-        `pipeline "${pipeline}" has not been synced before; put a step with mode Full before this one`,
-      );
+    if (!names.includes(pipeline)) {
+      note(walk, [...path, 'pipelines', index], unknownPipeline(pipeline, names));
+      return;
+    }
+    if (sync.mode === 'Incremental' && !walk.synced.has(pipeline)) {
+      const message = `pipeline "${pipeline}" has not been synced before; put a step with mode Full before this one`;
+      note(walk, [...path, 'mode'], message);
     }
     walk.synced.set(pipeline, { step, path, wasAdvanced: walk.isAdvanced, isLookedAt: false });
   });
