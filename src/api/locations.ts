@@ -32,7 +32,7 @@ export function locationProblem(location: string, options: { readonly mayBeNewBu
   if (!/^[A-Za-z0-9][A-Za-z0-9._-]{1,254}$/.test(bucket)) {
     return bucket === ''
       ? `found "${location}", which names no bucket; write s3://bucket/prefix`
-      : `"${bucket}" is no bucket's name`;
+      : `"${bucket}" is no bucket's name; write s3://bucket/prefix`;
   }
   if (parts.some((part) => part === '.' || part === '..')) return `found "${location}"; write it without '.' and '..'`;
   if (/[?#]/.test(location)) return `found "${location}"; write it without '?' and '#'`;
