@@ -1,13 +1,13 @@
 import { ManifestError } from '../../api/problem.ts';
 import { clean } from '../../report/terminal.ts';
 import { env } from '../../support/env.ts';
-import { type ErrorCode, type ErrorRecord, toParityError } from '../../support/error.ts';
+import { type ErrorCode, type ErrorRecord, ParityError, toParityError } from '../../support/error.ts';
 import { redact } from '../../support/log.ts';
 import { badUsageCode, type Io } from './io.ts';
 
 /** Says on `err` what went wrong, in one sentence, and returns the exit code. The cause is printed at PARITY_LOG_LEVEL=debug only. */
 export function report(thrown: unknown, io: Io): number {
-  const error = toParityError(thrown);
+  const error = isAbort(thrown) ? new ParityError('Cancelled', 'stopped on request') : toParityError(thrown);
   if (error instanceof ManifestError) {
     const lines = error.problems.length === 1 ? '1 problem' : `${error.problems.length} problems`;
     const text = error.message.split('\n').map((line) => `  ${clean(line)}`);
@@ -26,6 +26,11 @@ export function errorLine({
 }: Pick<ErrorRecord, 'message'> & { readonly advice?: string | undefined }): string {
   const sentence = clean(message.replace(/\s*\n\s*/g, '; ').replace(/\.$/, ''));
   return `parity: ${sentence}${advice === undefined ? '' : ` — ${clean(advice.replace(/\s*\n\s*/g, '; '))}`}`;
+}
+
+/** What an aborted signal throws by itself. */
+function isAbort(thrown: unknown): boolean {
+  return thrown instanceof Error && thrown.name === 'AbortError';
 }
 
 function exitCode(code: ErrorCode): number {
