@@ -73,6 +73,7 @@ export async function drillDown(
 
 /** Names of the working tables; unique, so that two comparisons in one engine never meet. */
 export interface WorkTables {
+  readonly hashes: string;
   readonly keys: string;
   readonly rows: string;
   readonly repeated: string;
@@ -82,6 +83,7 @@ export interface WorkTables {
 export function workTables(): WorkTables {
   const id = ++workCount;
   return {
+    hashes: `parity_hashes_${id}`,
     keys: `parity_keys_${id}`,
     rows: `parity_rows_${id}`,
     repeated: `parity_repeated_${id}`,
@@ -125,16 +127,24 @@ async function findKeys(
   inBuckets: (side: SideSql) => string,
   options: QueryOptions,
 ): Promise<number> {
+  await engine.execute(`CREATE TABLE ${work.hashes} (kh UInt128, h UInt64, n Int8) ${diskTable('kh')}`, options);
+  // The candidate's hashes and counts are negated (two's complement), so that equal rows sum up to 0. One side after the other: two
+  // readers at once would need twice the memory.
+  for (const [side, h, n] of [
+    [sides.baseline, 'h', 1],
+    [sides.candidate, 'toUInt64(bitNot(h) + 1)', -1],
+  ] as const)
+    await engine.execute(
+      `INSERT INTO ${work.hashes} SELECT kh, ${h} AS h, ${n} AS n
+       FROM (SELECT ${side.keyHash} AS kh, ${side.rowHash} AS h FROM (${side.sql}) WHERE ${inBuckets(side)}) ${bounded}`,
+      options,
+    );
   await engine.execute(`CREATE TABLE ${work.keys} (kh UInt128) ${diskTable('kh')}`, options);
-  // The candidate's hashes and counts are negated (two's complement), so that equal rows sum up to 0.
-  const signed = (side: SideSql, sign: 1 | -1): string =>
-    `SELECT ${side.keyHash} AS kh, ${sign === 1 ? side.rowHash : `bitNot(${side.rowHash}) + toUInt64(1)`} AS h, toInt8(${sign}) AS n
-     FROM (${side.sql}) WHERE ${inBuckets(side)}`;
   await engine.execute(
-    `INSERT INTO ${work.keys} SELECT kh FROM (${signed(sides.baseline, 1)} UNION ALL ${signed(sides.candidate, -1)})
-     GROUP BY kh HAVING sum(toUInt64(h)) != 0 OR sum(n) != 0 ${bounded}`,
+    `INSERT INTO ${work.keys} SELECT kh FROM ${work.hashes} GROUP BY kh HAVING sum(h) != 0 OR sum(n) != 0 ${bounded}`,
     options,
   );
+  await engine.execute(`DROP TABLE ${work.hashes} SYNC`, options);
   const [found] = await engine.rows<{ n: string }>(`SELECT count() AS n FROM ${work.keys}`, options);
   return Number(found?.n ?? 0);
 }
