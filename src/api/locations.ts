@@ -3,13 +3,20 @@ import { basename, dirname, isAbsolute, join, resolve } from 'node:path';
 import type { ResolvedStorage } from './resolved.ts';
 
 /**
- * The location with a `file:` path made absolute from `folder`: `file:lake` → `file:///home/me/lake`. S3 locations, and what is
- * no location at all, come back as they are.
+ * The location with a `file:` path made absolute from `folder`: `file:lake` → `file:///home/me/lake`, a format before it kept. S3
+ * locations, and what is no location at all, come back as they are.
  */
 export function absoluteLocation(location: string, folder: string): string {
-  const path = filePath(location);
-  if (path === undefined || fileProblem(location) !== undefined) return location;
-  return fileLocation(isAbsolute(path) ? resolve(path) : resolve(folder, path));
+  const { format, place } = splitFormat(location);
+  const path = filePath(place);
+  if (path === undefined || fileProblem(place) !== undefined) return location;
+  return format + fileLocation(isAbsolute(path) ? resolve(path) : resolve(folder, path));
+}
+
+/** `parquet:s3://b` → its format, colon included, and the rest; the format is '' where none is said. */
+export function splitFormat(location: string): { readonly format: string; readonly place: string } {
+  const format = /^(?:delta|parquet|iceberg|csv|ndjson):/.exec(location)?.[0] ?? '';
+  return { format, place: location.slice(format.length) };
 }
 
 /** `file:///folder` of an absolute path. */

@@ -94,6 +94,16 @@ describe('loadManifest', () => {
     expect(spec.reports.location).to.equal('file:///work/examples/out');
   });
 
+  it('compares places that exist, without source or pipeline', () => {
+    const [head = ''] = GOOD.split('  sources:');
+    const { spec } = load(
+      `${head}  scenario:\n    - { name: v2, compare: { candidate: { location: "parquet:file:v2" } } }\n`,
+    );
+    expect(spec.scenario).to.deep.equal([
+      { name: 'v2', compare: { baseline: { snapshot: {} }, candidate: { location: 'parquet:file:///work/v2' } } },
+    ]);
+  });
+
   it('gives the same digest to manifests that say the same, and another to others', () => {
     const reordered = changed(['metadata: { name: round-trip }', 'metadata: { labels: { a: b }, name: round-trip }'])
       .replace('name: candidate\n      reference: {}', 'reference: { bug: None }\n      name: candidate')

@@ -51,6 +51,7 @@ describe('Locations', () => {
     ['file:50%', 'file:50%'],
     ['file://host/x', 'file://host/x'],
     ['s3://b/p', 's3://b/p'],
+    ['parquet:file:dump', 'parquet:file:///work/dump'],
   ] as const) {
     it(`make ${location} absolute as ${absolute}`, () =>
       expect(absoluteLocation(location, '/work')).to.equal(absolute));

@@ -6,10 +6,11 @@ const WORDS: Readonly<Record<string, string>> = {
   '^[A-Za-z0-9_][A-Za-z0-9_-]*$': "letters, digits, '_' and '-', not beginning with '-'",
   '^[A-Za-z0-9-]+$': "letters, digits and '-'",
   '^(s3://|file:)': 's3://bucket/prefix, file:///folder or file:folder',
+  '^((delta|parquet|iceberg|csv|ndjson):)?(s3://|file:)':
+    's3://bucket/prefix, file:///folder or file:folder, with a format such as parquet: before it if need be',
   '^https?://': 'http://host:port or https://host',
   '^[0-9]+([.][0-9]+)?(Ki|Mi|Gi|Ti|Pi|k|M|G|T|P)?$': 'a quantity of bytes such as 512Mi or 50Gi',
   '^(0|[1-9][0-9]*)$': 'a version number such as "12"',
-  '^[0-9]+([.][0-9]+)*$': 'a version such as "16" or "16.4"',
   '^[0-9]+([.][0-9]+)?([eE][+-]?[0-9]{1,3})?$': 'a decimal number that is not negative, such as "1e-9"',
 };
 

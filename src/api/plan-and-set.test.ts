@@ -151,6 +151,15 @@ describe('--set', () => {
     expect(spec.snapshot.tables.map(({ name }) => name)).to.deep.equal(['flights']);
   });
 
+  it('leaves the server behind where it moves a place to a file', () => {
+    const text = changed([
+      '{ location: s3:// }',
+      '{ location: s3://, endpoint: http://minio:9000, region: us-east-1 }',
+    ]);
+    const { spec } = load(text, { set: ['spec.workspace.location=file:ws'] });
+    expect(spec.workspace).to.deep.equal({ location: 'file:///work/ws' });
+  });
+
   it('changes an item of the plan without touching its other fields', () => {
     const { spec } = load(run(), { ...withPlan, set: ['spec.snapshot.tables[flights].version=20'] });
     expect(spec.snapshot.tables.map(({ name, version, baseVersion }) => [name, version, baseVersion])).to.deep.equal([

@@ -335,6 +335,11 @@ const SCENARIOS: readonly Case[] = [
     'run.yaml:8:9: spec.snapshot.tables[flights].cursor: missing; the scenario syncs this table incrementally, which needs it. Add it, or remove baseVersion',
   ],
   [
+    'a side in no bucket',
+    scenario(FULL, COMPARE, '{ name: d, compare: { baseline: { location: "delta:s3://" } } }'),
+    'run.yaml:28:51: spec.scenario[d].compare.baseline.location: found "s3://", which names no bucket; write s3://bucket/prefix',
+  ],
+  [
     'a comparison of equals',
     scenario(FULL, COMPARE, '{ name: d, compare: { candidate: { snapshot: {} } } }'),
     'run.yaml:28:16: spec.scenario[d].compare: both sides are the snapshot; compare two different ones',

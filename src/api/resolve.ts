@@ -155,11 +155,10 @@ function resolveSample(table: TableSpec, index: number, need: Need): Pick<Resolv
 }
 
 function resolveSource(source: SourceSpec): ResolvedSource {
-  const { name, engine, engineVersion, tables, external } = source;
+  const { name, engine, tables, external } = source;
   return {
     name,
     engine,
-    ...(engineVersion === undefined ? {} : { engineVersion }),
     tables,
     columns: (source.columns ?? []).map(resolveSourceColumn),
     provider: external === undefined ? { kind: 'embedded' } : { kind: 'external', secretRef: external.secretRef },

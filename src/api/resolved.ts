@@ -49,7 +49,6 @@ export interface ResolvedTable {
 export interface ResolvedSource {
   readonly name: string;
   readonly engine: 'Postgres' | 'MySQL';
-  readonly engineVersion?: string;
   readonly tables: readonly string[];
   readonly columns: readonly SourceColumn[];
   readonly provider:

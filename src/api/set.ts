@@ -87,8 +87,14 @@ function inObject(descent: Descent, step: Step, value: unknown): unknown {
   const below = fieldOf(descent.below, step.text);
   const next = { ...descent, schema: field, below, steps: descent.steps.slice(1) };
   const assignedValue = assigned(next, fieldOf(value, step.text));
-  const others = Object.entries(value ?? {}).filter(([name]) => name !== step.text);
+  // A place that moves to a file leaves its object store's server behind, as it does when a run is laid over a plan.
+  const left = isFileLocation(step.text, assignedValue) ? ['endpoint', 'region', 'secretRef'] : [];
+  const others = Object.entries(value ?? {}).filter(([name]) => name !== step.text && !left.includes(name));
   return Object.fromEntries(assignedValue === undefined ? others : [...others, [step.text, assignedValue]]);
+}
+
+function isFileLocation(field: string, value: unknown): boolean {
+  return field === 'location' && typeof value === 'string' && value.startsWith('file:');
 }
 
 function inList(descent: Descent, step: Step, value: unknown): unknown {

@@ -1,7 +1,7 @@
 import { MIN_MEMORY } from './defaults.ts';
 import type { RunSpec } from './generated/types.ts';
 import { isObject } from './json.ts';
-import { endpointProblem, isLocationInside, locationProblem } from './locations.ts';
+import { endpointProblem, isLocationInside, locationProblem, splitFormat } from './locations.ts';
 import { placeholdersOf } from './placeholders.ts';
 import { type Finding, type Path, shown } from './problem.ts';
 import { bytesOf } from './quantity.ts';
@@ -225,7 +225,8 @@ function validateSideLocations(spec: ResolvedSpec): Finding[] {
     if (!('compare' in step)) return [];
     return (['baseline', 'candidate'] as const).flatMap((name) => {
       const side = step.compare[name];
-      const message = 'location' in side ? locationProblem(side.location, { mayBeNewBucket: false }) : undefined;
+      const message =
+        'location' in side ? locationProblem(splitFormat(side.location).place, { mayBeNewBucket: false }) : undefined;
       return message === undefined ? [] : [{ path: ['spec', 'scenario', index, 'compare', name, 'location'], message }];
     });
   });

@@ -222,10 +222,6 @@ export interface SourceSpec {
    */
   engine: 'Postgres' | 'MySQL';
   /**
-   * Version that the server must have (`16` or `16.4`). Left out: any.
-   */
-  engineVersion?: string;
-  /**
    * Tables of the snapshot that this source holds.
    *
    * Items: Name of a table of the snapshot.
@@ -359,7 +355,7 @@ export interface StepSpec {
        */
       pipeline?: string;
       /**
-       * Existing tables: each table of the snapshot is at this location's folder of the same name.
+       * Existing tables, each at LOCATION/NAME: `s3://bucket[/prefix]`, `file:///dir`, or `file:dir` relative to the manifest, with `delta:`, `parquet:`, `iceberg:`, `csv:` or `ndjson:` before it where the format is to be said. Read with the endpoint, region and secret of the workspace.
        */
       location?: string;
     };
@@ -389,7 +385,7 @@ export interface SideSpec {
    */
   pipeline?: string;
   /**
-   * Existing tables: each table of the snapshot is at this location's folder of the same name.
+   * Existing tables, each at LOCATION/NAME: `s3://bucket[/prefix]`, `file:///dir`, or `file:dir` relative to the manifest, with `delta:`, `parquet:`, `iceberg:`, `csv:` or `ndjson:` before it where the format is to be said. Read with the endpoint, region and secret of the workspace.
    */
   location?: string;
 }
