@@ -337,7 +337,7 @@ const SCENARIOS: readonly Case[] = [
   [
     'a side in no bucket',
     scenario(FULL, COMPARE, '{ name: d, compare: { baseline: { location: "delta:s3://" } } }'),
-    'run.yaml:28:51: spec.scenario[d].compare.baseline.location: found "s3://", which names no bucket; write s3://bucket/prefix',
+    'run.yaml:28:49: spec.scenario[d].compare.baseline.location: found "s3://", which names no bucket; write s3://bucket/prefix',
   ],
   [
     'a comparison of equals',
