@@ -28,7 +28,8 @@ export function planDefinition(run: string): string {
   document.deleteIn([...schema, 'properties', 'status']);
   document.deleteIn([...schema, 'properties', 'spec', 'properties', 'planRef']);
   document.deleteIn([...schema, 'properties', 'spec', 'x-kubernetes-validations']);
-  return document.toString({ lineWidth: 0 });
+  // As the formatter writes lists: without spaces inside the brackets.
+  return document.toString({ lineWidth: 0 }).replaceAll(/\[ (.*?) \]/g, '[$1]');
 }
 
 function keepAgeColumn(document: Document): void {

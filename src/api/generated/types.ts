@@ -462,7 +462,7 @@ export interface QuerySpec {
      */
     sameAs?: 'Baseline';
     /**
-     * The rows themselves, each the JSON text of an array of column values: `'["JFK", 111279]'`.
+     * The rows themselves, each the JSON text of an array of column values: `["JFK", 111279]`.
      *
      * Items: A row as JSON text.
      */
