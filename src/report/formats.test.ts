@@ -9,7 +9,7 @@ import { toMarkdown } from './markdown.ts';
 import type { Report } from './model.ts';
 import { toTerminal } from './terminal.ts';
 
-const plain = { color: false, written: ['file:///reports/x/report.html'] };
+const plain = { color: false, written: ['file:///reports/x/report.json', 'file:///reports/x/report.html'] };
 const text = {
   HTML: toHtml,
   Markdown: toMarkdown,
@@ -165,10 +165,14 @@ describe('HTML', () => {
 describe('the terminal', () => {
   it('shows verdict, aligned counts, first differences with their causes, and where the report lies', () => {
     const shown = toTerminal(report(), plain);
-    assert.include(shown, '✗  parity  flights (ops)    336,776    356,770       10      4    3,453      20,000');
+    assert.include(
+      shown,
+      '✗  parity  flights (ops)    336,776    356,770       10      4    3,453      20,000      12',
+    );
     assert.include(shown, 'updated_at: 3,453 rows changed; all explained by ShiftedByHours +5 h');
     assert.include(shown, 'e.g. changed id=42');
-    assert.include(shown, 'file:///reports/x/report.html');
+    assert.include(shown, 'Report:      file:///reports/x/report.html (and json beside it)');
+    assert.include(shown, 'Shown in the report and not counted: 12 rows that cursors could not see, in 1 comparison');
     assert.match(
       shown,
       /^Failed {2}flights-round-trip: 23,468 differences in 1 of 2 comparisons; 1 of 2 queries differ$/m,

@@ -111,7 +111,7 @@ function comparisonTable(items: readonly Indexed[], caption: string): Html {
   const rows = items.map(({ comparison: c, id }) => {
     const name = hasFindings(c) ? html`<a href="#${id}">${nameOf(c)}</a>` : html`${nameOf(c)}`;
     return html`<tr><td>${outcome(c.outcome)}</td><th scope="row">${name}</th><td>${c.step}</td>
-${plain(c.rows.baseline)}${plain(c.rows.candidate)}${hot(c.rows.missing)}${hot(c.rows.extra)}${hot(c.rows.changed)}${hot(c.rows.duplicated)}${plain(c.unseen?.total ?? 0)}</tr>`;
+${plain(c.rows.baseline)}${plain(c.rows.candidate)}${list([c.rows.missing, c.rows.extra, c.rows.changed, c.rows.duplicated].map((value) => (c.outcome === 'Equal' ? plain(value) : hot(value))))}${plain(c.unseen?.total ?? 0)}</tr>`;
   });
   const heads = ['Baseline', 'Candidate', 'Missing', 'Extra', 'Changed', 'Duplicated', 'Unseen'];
   return html`<div class="scroll"><table><caption>${caption}</caption>

@@ -4,7 +4,6 @@ import {
   classes,
   columnSentence,
   count,
-  hasFindings,
   nameOf,
   notComparedName,
   number,
@@ -87,13 +86,13 @@ function table(report: Report, paint: Paint): string[] {
   const isLong = report.comparisons.length > mostRows;
   const notable = report.comparisons.filter((c) => !isLong || c.outcome !== 'Equal');
   const shown = notable.slice(0, mostRows);
-  const header = ['', 'STEP', 'TABLE', 'BASELINE', 'CANDIDATE', 'MISSING', 'EXTRA', 'CHANGED', 'DUPLICATED'];
+  const header = ['', 'STEP', 'TABLE', 'BASELINE', 'CANDIDATE', 'MISSING', 'EXTRA', 'CHANGED', 'DUPLICATED', 'UNSEEN'];
   const rows = shown.map((c) => {
     const { baseline, candidate, missing, extra, changed, duplicated } = c.rows;
-    const numbers = [baseline, candidate, missing, extra, changed, duplicated].map(number);
+    const numbers = [baseline, candidate, missing, extra, changed, duplicated, c.unseen?.total ?? 0].map(number);
     return [outcomeMark[c.outcome], clean(c.step), clean(nameOf(c)), ...numbers];
   });
-  const lines = align([header, ...rows], new Set([3, 4, 5, 6, 7, 8]));
+  const lines = align([header, ...rows], new Set([3, 4, 5, 6, 7, 8, 9]));
   const painted = lines.map((line, index) => {
     const comparison = shown[index - 1];
     if (comparison === undefined) return paint('dim', line);
@@ -112,9 +111,10 @@ function table(report: Report, paint: Paint): string[] {
 
 const outcomeMark = { Equal: '✓', Tolerated: '~', Different: '✗' } as const;
 
+/** Only what counts is told in full here; what does not is one line, and lies in the report. */
 function differences(report: Report, paint: Paint): string[] {
-  const notable = report.comparisons.filter(hasFindings);
-  const sorted = [...notable].sort((a, b) => Number(b.outcome === 'Different') - Number(a.outcome === 'Different'));
+  const counted = report.comparisons.filter(({ differences }) => differences > 0);
+  const sorted = [...counted].sort((a, b) => Number(b.outcome === 'Different') - Number(a.outcome === 'Different'));
   const shown = sorted
     .slice(0, mostDetails)
     .flatMap((comparison) => [
@@ -123,19 +123,32 @@ function differences(report: Report, paint: Paint): string[] {
       '',
     ]);
   const rest = sorted.length - mostDetails;
-  return rest > 0 ? [...shown, `… and ${count(rest, 'more comparison')} with differences: see the report`, ''] : shown;
+  const more = rest > 0 ? [`… and ${count(rest, 'more comparison')} with differences: see the report`, ''] : [];
+  return [...shown, ...more, ...expected(report)];
+}
+
+function expected({ comparisons }: Report): string[] {
+  const unseen = comparisons.filter(({ unseen }) => unseen !== undefined && unseen.total > 0 && !unseen.counted);
+  const rows = unseen.reduce((sum, comparison) => sum + (comparison.unseen?.total ?? 0), 0);
+  const schema = comparisons.flatMap((comparison) => comparison.schema.filter(({ counts }) => !counts)).length;
+  const lines = [
+    ...(rows === 0
+      ? []
+      : [`${count(rows, 'row')} that cursors could not see, in ${count(unseen.length, 'comparison')}`]),
+    ...(schema === 0 ? [] : [count(schema, 'difference of schemas', 'differences of schemas')]),
+  ];
+  return lines.length === 0 ? [] : [`Shown in the report and not counted: ${lines.join('; ')}.`, ''];
 }
 
 function findings(comparison: ReportComparison, values: 'Masked' | 'Shown'): string[] {
   const unseen = unseenSentence(comparison);
   const lines = [
-    ...comparison.schema.map(schemaSentence),
+    ...comparison.schema.filter(({ counts }) => counts).map(schemaSentence),
     ...comparison.causes.map(tableCauseSentence),
     ...comparison.columns.filter(({ changed }) => changed > 0).map((c) => `${c.name}: ${columnSentence(c)}`),
   ];
   const cut = lines.length > mostLines ? [`… and ${number(lines.length - mostLines)} more findings`] : [];
-  const counted = comparison.samples.filter((sample) => sample.unseen === undefined);
-  const first = (counted.length > 0 ? counted : comparison.samples).slice(0, mostSamples);
+  const first = comparison.samples.filter((sample) => sample.unseen === undefined).slice(0, mostSamples);
   return [
     ...lines.slice(0, mostLines),
     ...cut,
@@ -176,7 +189,15 @@ function notCompared(report: Report): string[] {
 
 function footer(report: Report, options: TerminalOptions, paint: Paint): string[] {
   return [
-    ...options.written.map((url) => `${paint('dim', 'Report:')}      ${clean(url)}`),
+    ...places(options.written).map((place) => `${paint('dim', 'Report:')}      ${clean(place)}`),
     ...(report.fingerprint === null ? [] : [`${paint('dim', 'Fingerprint:')} ${report.fingerprint}`]),
   ];
+}
+
+/** The page that people open first; the other formats lie beside it. */
+function places(written: readonly string[]): string[] {
+  const [first, ...others] = [...written].sort((a, b) => Number(b.endsWith('.html')) - Number(a.endsWith('.html')));
+  if (first === undefined) return [];
+  const extensions = others.map((url) => url.slice(url.lastIndexOf('.') + 1));
+  return [others.length === 0 ? first : `${first} (and ${extensions.join(', ')} beside it)`];
 }
