@@ -87,7 +87,6 @@ function addCompare(walk: Walk, step: string, sides: { readonly baseline: Side; 
       ),
     );
   }
-  const isIncremental = 'pipeline' in sides.candidate && walk.lastSync.get(sides.candidate.pipeline) === 'Incremental';
   return bySource(walk, (source, groups, dependsOn) =>
     groups.map(({ index, tables, hasBase }) =>
       walk.builder.add(
@@ -99,7 +98,7 @@ function addCompare(walk: Walk, step: string, sides: { readonly baseline: Side; 
           source,
           tables,
           // A table without a base has not changed between the syncs: there is nothing that a cursor could have missed.
-          afterIncremental: isIncremental && hasBase,
+          afterIncremental: isIncremental(walk, sides.candidate) && hasBase,
         },
         dependsOn,
       ),
@@ -114,7 +113,13 @@ function addQuery(walk: Walk, step: string, queries: readonly string[], stepInde
     querySides(walk, stepIndex).map((sides, index) =>
       walk.builder.add(
         [step, 'query', index],
-        { kind: 'query', step, queries: names, ...resolveSides(walk, sides, anyBase(walk)) },
+        {
+          kind: 'query',
+          step,
+          queries: names,
+          ...resolveSides(walk, sides, anyBase(walk)),
+          afterIncremental: isIncremental(walk, sides.candidate) && anyBase(walk),
+        },
         dependsOn,
       ),
     ),
@@ -142,6 +147,10 @@ function resolveSides(
     return { kind: 'snapshot', at: pointOf(walk, hasBase) };
   };
   return { baseline: resolve(sides.baseline), candidate: resolve(sides.candidate) };
+}
+
+function isIncremental(walk: Walk, candidate: Side): boolean {
+  return 'pipeline' in candidate && walk.lastSync.get(candidate.pipeline) === 'Incremental';
 }
 
 function pointOf(walk: Walk, hasBase: boolean): SnapshotPoint {

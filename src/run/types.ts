@@ -49,6 +49,8 @@ export type TaskInput =
       readonly queries: readonly string[];
       readonly baseline: ResolvedSide;
       readonly candidate: ResolvedSide;
+      /** Set where the candidate was last synced incrementally: the baseline is then what its cursor can know. */
+      readonly afterIncremental?: boolean;
     }
   | { readonly kind: 'report' }
   | { readonly kind: 'cleanup' };

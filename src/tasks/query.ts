@@ -20,6 +20,7 @@ import { quoteIdentifier } from '../engine/sql.ts';
 import type { ResolvedSide, TaskInput } from '../run/types.ts';
 import { type ErrorCode, ParityError, toParityError } from '../support/error.ts';
 import { sideRelation } from './relations.ts';
+import { seenBaseline } from './seen-baseline.ts';
 import type { TaskContext, TaskHandler } from './task.ts';
 
 /** Detail of a `query` task. */
@@ -36,6 +37,8 @@ type QueryInput = Extract<TaskInput, { kind: 'query' }>;
 /**
  * Runs the step's queries on both sides, or against the rows that the manifest expects, and compares the results: in order where the outermost SELECT has
  * an ORDER BY, else as multisets.
+ *
+ * After an incremental sync the baseline is the snapshot as the pipeline's cursor can know it (seen-baseline.ts).
  *
  * A query that fails on the candidate alone, for a reason that lies in its data or schema, is a difference. Anything else that keeps a query from
  * its result (it fails on the baseline too, takes longer than `timeoutSeconds`, does more than read) is an error that names the query:
@@ -78,7 +81,7 @@ async function runOne(
   const options: QueryOptions = { signal: context.signal, timeoutMs: query.timeoutSeconds * 1000 };
   const { samples, values } = context.file.spec.comparison;
   const run = (side: 'baseline' | 'candidate'): Promise<Ran> =>
-    runSide(context, engine, input[side], query, { side, database: databases[side], options });
+    runSide(context, engine, input, query, { side, database: databases[side], options });
   const work = { baseline: `${databases.baseline}.parity_result`, candidate: `${databases.candidate}.parity_result` };
   await dropTables(engine, Object.values(work));
 
@@ -114,11 +117,12 @@ type Ran = { readonly result: ResultSet; readonly isOrdered: boolean } | { reado
 async function runSide(
   context: TaskContext,
   engine: Engine,
-  side: ResolvedSide,
+  input: QueryInput,
   query: ResolvedQuery,
   { side: word, database, options }: { side: 'baseline' | 'candidate'; database: string; options: QueryOptions },
 ): Promise<Ran> {
-  for (const reference of referencesOf(query.sql)) await createView(context, engine, side, query, reference, database);
+  for (const reference of referencesOf(query.sql))
+    await createView(context, engine, input, word, query, reference, database);
   const sql = withViews(query.sql, database).trim().replace(/;\s*$/, '');
   const { isOrdered } = await checkQuery(engine, { name: query.name, sql }, database, options);
   try {
@@ -133,14 +137,20 @@ async function runSide(
 async function createView(
   context: TaskContext,
   engine: Engine,
-  side: ResolvedSide,
+  input: QueryInput,
+  word: 'baseline' | 'candidate',
   query: ResolvedQuery,
   reference: TableReference,
   database: string,
 ): Promise<void> {
   const { table } = reference;
+  const side = input[word];
   const source = sourceOf(context, side, query, reference);
-  const relation = await sideRelation(context, engine, side, table, source);
+  const whole = await sideRelation(context, engine, side, table, source);
+  const relation =
+    word === 'baseline' && input.afterIncremental === true
+      ? await seenBaseline(context, engine, whole, { side, candidate: input.candidate, table, source })
+      : whole;
   const name = `${quoteIdentifier(database)}.${quoteIdentifier(viewName(reference))}`;
   await engine.execute(`CREATE OR REPLACE VIEW ${name} AS ${friendlySql(relation)}`, { signal: context.signal });
 }
