@@ -289,8 +289,8 @@ export function rewrittenDigest(plan: TablePlan, secret: string | undefined): st
 export async function maskKey(rewrite: RewriteOptions): Promise<string> {
   const { key } = await rewrite.maskSecret();
   if (key !== undefined && key !== '') return key;
-  throw new ParityError('NotFound', "The secret 'mask' has no key 'key' to mask columns with", {
-    subject: 'mask',
+  throw new ParityError('NotFound', "The secret for masks has no key 'key'", {
+    subject: 'spec.snapshot.maskSecretRef',
     advice: 'Give it one: the same key gives the same masks in every run',
   });
 }
