@@ -205,7 +205,7 @@ async function deleteObjects(admin: BucketAdmin, objects: readonly ObjectIdentif
 async function abortUploads(admin: BucketAdmin, prefix: string): Promise<void> {
   const { bucket: Bucket } = admin.location;
   for (;;) {
-    const { Uploads = [] } = await admin.client.send(new ListMultipartUploadsCommand({ Bucket, Prefix: prefix }));
+    const Uploads = await openUploads(admin, prefix);
     const found = Uploads.flatMap(({ Key, UploadId }) =>
       Key === undefined || UploadId === undefined || !Key.startsWith(prefix) ? [] : [{ Key, UploadId }],
     );
@@ -219,6 +219,21 @@ async function abortUploads(admin: BucketAdmin, prefix: string): Promise<void> {
     }
     // Fewer than a page: the list had no more, and listing again would only wait for the server to forget them.
     if (found.length < 1000) return;
+  }
+}
+
+async function openUploads({ client, location }: BucketAdmin, prefix: string) {
+  try {
+    const request = new ListMultipartUploadsCommand({ Bucket: location.bucket, Prefix: prefix });
+    return (await client.send(request)).Uploads ?? [];
+  } catch (error) {
+    // In a shared bucket the right to see uploads is not always given; that must not keep the objects from going.
+    if (location.root === '' || !isNamed(error, 'AccessDenied', 'NotImplemented')) throw error;
+    log.warn("open uploads cannot be listed; the bucket's lifecycle rules have to end them", {
+      bucket: location.bucket,
+      error,
+    });
+    return [];
   }
 }
 

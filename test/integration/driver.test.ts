@@ -1,12 +1,18 @@
-import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { expect } from 'chai';
 import type { ResolvedSpec } from '../../src/api/resolved.ts';
 import type { RunEvent, RunOutcome } from '../../src/cli/driver/events.ts';
 import { gc } from '../../src/cli/driver/gc.ts';
-import { type RunOptions, runLocally } from '../../src/cli/driver/run.ts';
+import { identify } from '../../src/cli/driver/process-identity.ts';
+import { type RunOptions, resumeLocally, runLocally } from '../../src/cli/driver/run.ts';
+import { ParityError } from '../../src/support/error.ts';
+import { fakeServer } from '../support/fake-server.ts';
 import { spec } from '../support/spec.ts';
 
 const taskEntry = fileURLToPath(new URL('../support/fake-task.ts', import.meta.url));
@@ -124,6 +130,82 @@ describe('a run on one machine', function () {
     expect(await readdir(join(stateDir, 'runs'))).to.deep.equal([]);
   });
 
+  describe('whose driver is killed', () => {
+    it('leaves no task process behind, is removed by gc, and not before it is dead', async () => {
+      const driver = await startDriver('sync:wait-once');
+      expect((await gc({ stateDir, dryRun: false })).runs.map(({ result }) => result.kind)).to.deep.equal(['Running']);
+      const [task] = await taskPids(driver.uid);
+      await driver.kill();
+      const { runs } = await gc({ stateDir, dryRun: false });
+      expect(runs.map(({ uid, result }) => [uid, result.kind])).to.deep.equal([[driver.uid, 'Removed']]);
+      expect(task === undefined ? undefined : identify(task)).to.equal(undefined);
+      await expectNothingLeft();
+    });
+
+    it('is continued from what its tasks recorded, and ends as if nothing had happened', async () => {
+      const driver = await startDriver('sync:wait-once');
+      await mkdir(join(stateDir, 'runs', driver.uid, 'sources', 'shop', 'data', 'some'), { recursive: true });
+      await driver.kill();
+      const events: RunEvent[] = [];
+      const outcome = await resumeLocally(driver.uid, options({ onEvent: (event) => events.push(event) }));
+      expect(outcome.verdict, outcome.message).to.equal('Passed');
+      const started = events.flatMap((event) => (event.type === 'TaskStarted' ? [event.task.input.kind] : []));
+      expect(started).to.deep.equal(['sync', 'compare', 'report', 'cleanup']);
+      await expectNothingLeft();
+    });
+
+    it('is Errored when it is continued and the database of a source is gone', async () => {
+      const driver = await startDriver('sync:wait-once');
+      await driver.kill();
+      const outcome = await resumeLocally(driver.uid, options());
+      expect(outcome.verdict).to.equal('Errored');
+      expect(outcome.message).to.match(/provision-shop: the database of source "shop" is gone/);
+      await expectNothingLeft();
+    });
+
+    it('is not touched by another installation, whatever lies in its folders', async () => {
+      const driver = await startDriver('sync:wait-once');
+      await driver.kill();
+      await writeFile(join(stateDir, 'installation.json'), JSON.stringify({ id: 'somebody else' }));
+      const { runs } = await gc({ stateDir, dryRun: false });
+      expect(runs.map(({ result }) => result.kind)).to.deep.equal(['Incomplete']);
+      expect(await readdir(join(stateDir, 'workspaces'))).to.deep.equal([`parity-${driver.uid}`]);
+    });
+
+    it('keeps its place while it lives: nobody else can continue it', async () => {
+      const driver = await startDriver('sync:wait-once');
+      const refused = await resumeLocally(driver.uid, options()).catch((error: unknown) => error);
+      expect(refused).to.be.instanceOf(ParityError).with.property('code', 'BadUsage');
+      await driver.kill();
+    });
+  });
+
+  /** A driver in a process of its own, waiting in the middle of a sync. */
+  async function startDriver(behaviour: string): Promise<{ uid: string; kill(): Promise<void> }> {
+    const program = fileURLToPath(new URL('../support/fake-driver.ts', import.meta.url));
+    const request = { name: 'test', spec: behaving(behaviour), specDigest: 'none' };
+    const child = spawn(process.execPath, [program, stateDir, taskEntry, JSON.stringify(request)], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    const exited = once(child, 'exit');
+    for await (const line of createInterface({ input: child.stdout })) {
+      return {
+        uid: line,
+        kill: async () => {
+          child.kill('SIGKILL');
+          await exited;
+        },
+      };
+    }
+    throw new Error('the driver ended before its sync');
+  }
+
+  async function taskPids(uid: string): Promise<readonly number[]> {
+    const folder = join(stateDir, 'runs', uid, 'processes');
+    const files = await Promise.all((await readdir(folder)).map((name) => readFile(join(folder, name), 'utf8')));
+    return files.map((text) => Number(JSON.parse(text).pid));
+  }
+
   function behaving(behaviour: string): ResolvedSpec {
     const small = spec();
     return {
@@ -135,21 +217,12 @@ describe('a run on one machine', function () {
   }
 
   async function run(spec: ResolvedSpec, more: Partial<RunOptions> = {}): Promise<RunOutcome> {
-    return await runLocally(
-      { name: 'test', spec, specDigest: 'none' },
-      {
-        stateDir,
-        taskEntry,
-        startServer: async () => ({
-          connection: { host: 'h', port: 1, user: 'u', password: 'p', database: 'd' },
-          exited: new Promise(() => undefined),
-          stop: async () => undefined,
-        }),
-        signal: new AbortController().signal,
-        onEvent: () => undefined,
-        ...more,
-      },
-    );
+    return await runLocally({ name: 'test', spec, specDigest: 'none' }, options(more));
+  }
+
+  function options(more: Partial<RunOptions> = {}): RunOptions {
+    const signal = new AbortController().signal;
+    return { stateDir, taskEntry, startServer: fakeServer, signal, onEvent: () => undefined, ...more };
   }
 
   async function expectNothingLeft(): Promise<void> {

@@ -65,6 +65,9 @@ async function behave(context: TaskContext): Promise<number> {
     case 'wait':
       await new Promise((_, reject) => context.signal.addEventListener('abort', () => reject(new Error('stopped'))));
       break;
+    case 'wait-once':
+      if (await context.workspace.putIfAbsent('waited', '')) await forever();
+      break;
     case 'eat':
       return eat();
     case 'differ':

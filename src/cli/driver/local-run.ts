@@ -11,20 +11,14 @@ import { log, redactError } from '../../support/log.ts';
 import { retry, within } from '../../support/retry.ts';
 import { writeSecret } from '../../support/secrets.ts';
 import { cleanUp, incomplete, type Leftover } from '../../tasks/cleanup.ts';
-import {
-  readAttempt,
-  readOutput,
-  recordFailure,
-  recordSuccess,
-  writeInput,
-  writeRunRecord,
-} from '../../tasks/records.ts';
+import { readOutput, recordSuccess, writeInput, writeRunRecord } from '../../tasks/records.ts';
 import type { Resolution } from '../../tasks/task.ts';
 import { createWorkspace } from '../../tasks/workspace.ts';
-import { type ChildEnd, runChild } from './child.ts';
+import { attemptEnd } from './attempt-end.ts';
+import { runChild } from './child.ts';
 import type { CleanupOutcome, Happening, RunOutcome } from './events.ts';
 import { Sources } from './provision.ts';
-import { folderRemoval, removalsOf, storageSecret } from './removals.ts';
+import { endTaskProcesses, folderRemoval, removalsOf, storageSecret } from './removals.ts';
 import { type Recorded, readRecorded } from './resume.ts';
 import type { RunOptions } from './run.ts';
 import { type AttemptEnd, carryOut, type ScheduleEnd, type View } from './schedule.ts';
@@ -34,6 +28,9 @@ import { type RunFile, type RunFolders, writeRunFile } from './state-dir.ts';
 const cancelledReportSeconds = 60;
 /** Bound of starting one source, whatever tasks may take. */
 const provisionSeconds = 300;
+
+/** A killed process is gone at once, unless it waits for a disk. */
+const stragglerSeconds = 30;
 
 /** One run on this machine: the scheduler's hands. */
 export class LocalRun {
@@ -98,6 +95,11 @@ export class LocalRun {
   async #begin(isResumed: boolean): Promise<Recorded> {
     const { spec, workspace, run, createdAt, stage } = this.#file;
     try {
+      if (isResumed) {
+        await bounded(stragglerSeconds, 'the end of earlier task processes', (signal) =>
+          endTaskProcesses(this.#folders, signal),
+        );
+      }
       const secret = await storageSecret(workspace.storage, this.#secretFolders);
       const name = workspace.storage.secretRef?.name;
       // Whoever removes the run later may not know where its secret came from.
@@ -185,27 +187,7 @@ export class LocalRun {
       signal,
       kill: this.#hurry,
     });
-    return await this.#attemptEnd(task, attempt, end, signal);
-  }
-
-  async #attemptEnd(task: Task, attempt: number, end: ChildEnd, signal: AbortSignal): Promise<AttemptEnd> {
-    const store = this.#workspace();
-    const output = await retry(() => readOutput(store, task.id), { attempts: 3 });
-    if (output?.outcome === 'Succeeded') return { outcome: 'Succeeded', summary: output.summary };
-    if (output?.outcome === 'Failed') return output;
-    if (end.kind === 'Exited') {
-      const recorded = await retry(() => readAttempt(store, task.id, attempt), { attempts: 3 });
-      if (recorded !== undefined) return recorded;
-      if (end.said !== undefined && (end.said.error.code !== 'Cancelled' || signal.aborted)) {
-        return { outcome: 'Failed', ...end.said };
-      }
-    }
-    const failure = end.kind === 'Died' ? end.failure : { error: silent(task, end.said !== undefined).toJSON() };
-    const { retries } = this.#file.spec.execution;
-    await recordFailure(store, { id: task.id, attempt, retries }, failure).catch((error) =>
-      log.warn('a failure could not be recorded', { task: task.id, error }),
-    );
-    return { outcome: 'Failed', ...failure };
+    return await attemptEnd(store, { task, attempt, retries: spec.execution.retries }, end, signal.aborted);
   }
 
   /** A task that lost its database says that it is unreachable; the reason is known here. */
@@ -342,9 +324,4 @@ async function bounded(seconds: number, what: string, work: (signal: AbortSignal
   // It goes on in vain after its bound; nobody waits for it.
   working.catch(() => undefined);
   await within(ms + 1_000, working, () => new ParityError('Timeout', `${what} was not ready within ${seconds} s`));
-}
-
-function silent(task: Task, wasStopped: boolean): ParityError {
-  const found = wasStopped ? 'was stopped by a signal from outside' : 'ended without recording a result';
-  return new ParityError('Crashed', `task ${task.id} ${found}`, { isRetryable: true });
 }

@@ -36,19 +36,22 @@ export async function storageSecret(
   return storage.secretRef === undefined ? undefined : await readSecret(storage.secretRef.name, secretFolders);
 }
 
+/** Ends the task processes that a killed driver left, and waits until they are gone: no task runs twice at once. */
+export async function endTaskProcesses(folders: RunFolders, signal: AbortSignal): Promise<void> {
+  for (const identity of await identities(folders.processes)) {
+    // What was started in another boot, or got the id later, has another start time, and is not touched.
+    while (isAlive(identity)) {
+      signalIfAlive(identity, 'SIGKILL');
+      await delay(20, signal);
+    }
+  }
+}
+
 function taskProcesses(folders: RunFolders): Removal {
   return {
     what: 'task processes',
     command: `cat '${folders.processes}'/*.json   # then: kill -9 PID`,
-    remove: async (signal) => {
-      for (const identity of await identities(folders.processes)) {
-        // What was started from another installation or boot has another start time, and is not touched.
-        while (isAlive(identity)) {
-          signalIfAlive(identity, 'SIGKILL');
-          await delay(20, signal);
-        }
-      }
-    },
+    remove: (signal) => endTaskProcesses(folders, signal),
   };
 }
 
