@@ -9,6 +9,7 @@ import type { EmbeddedKind, ServerPaths } from './embedded.ts';
 import { findProgram, giveToServerUser, runAsServerUser } from './server-process.ts';
 
 const database = 'parity';
+const rootArgs = ['--user=root'];
 
 /** MariaDB or MySQL, whose programs have to be on the machine: on the PATH, in the usual folders, or in PARITY_MYSQL_BIN. */
 export const mysqlServer: EmbeddedKind = {
@@ -23,7 +24,13 @@ export const mysqlServer: EmbeddedKind = {
     await giveToServerUser(data);
     await giveToServerUser(scratch);
     const install = await installCommand(data, scratch);
-    await runAsServerUser(install.file, install.args, { data, log, signal, doing: 'making a MySQL data folder' });
+    await runAsServerUser(install.file, install.args, {
+      data,
+      log,
+      signal,
+      doing: 'making a MySQL data folder',
+      rootArgs,
+    });
     await writeFile(done, '');
   },
 
@@ -34,6 +41,7 @@ export const mysqlServer: EmbeddedKind = {
       file: server.file,
       args: [...(server.isMariaDB ? mariadbFlags : mysqlFlags), ...commonFlags(paths, port), `--init-file=${initFile}`],
       env: {},
+      rootArgs,
       stopSignal: 'SIGTERM',
     };
   },

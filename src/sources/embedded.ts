@@ -54,6 +54,11 @@ export interface ServerCommand {
   readonly file: string;
   readonly args: readonly string[];
   readonly env: Readonly<Record<string, string>>;
+  /**
+   * What lets the server run as root, for folders that only root may enter; undefined where it refuses to. (MariaDB asks by `access()`, for which a
+   * kept capability does not count: it took its own tables for broken.)
+   */
+  readonly rootArgs?: readonly string[];
   /** The server's own way to end soon without losing what was committed. */
   readonly stopSignal: NodeJS.Signals;
 }

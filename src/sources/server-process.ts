@@ -32,7 +32,7 @@ export async function startServerProcess(
   paths: { dir: string; data: string; log: string },
 ): Promise<ServerProcess> {
   const log = await open(paths.log, 'a');
-  const run = await asServerUser(command.file, command.args, paths.data);
+  const run = await asServerUser(command.file, command.args, paths.data, command.rootArgs);
   let child: ChildProcess;
   try {
     child = spawn(run.file, run.args, {
@@ -82,7 +82,9 @@ export async function stopStray(dir: string): Promise<void> {
   if (!(pid > 1)) return;
   for (let tries = 0; (await belongsTo(pid, dir)) && tries < 100; tries++) {
     try {
-      process.kill(pid, tries < 50 ? 'SIGINT' : 'SIGKILL');
+      // Postgres ends soon on SIGINT, MySQL on SIGTERM.
+      for (const signal of tries < 50 ? (['SIGINT', 'SIGTERM'] as const) : (['SIGKILL'] as const))
+        process.kill(pid, signal);
     } catch {
       break;
     }
@@ -95,15 +97,21 @@ export async function stopStray(dir: string): Promise<void> {
 export async function runAsServerUser(
   file: string,
   args: readonly string[],
-  options: { data: string; log: string; env?: Readonly<Record<string, string>>; signal: AbortSignal; doing: string },
+  options: {
+    data: string;
+    log: string;
+    signal: AbortSignal;
+    doing: string;
+    rootArgs?: readonly string[];
+  },
 ): Promise<void> {
   const log = await open(options.log, 'a');
   try {
-    const run = await asServerUser(file, args, options.data);
+    const run = await asServerUser(file, args, options.data, options.rootArgs);
     const child = spawn(run.file, run.args, {
       ...run.identity,
       cwd: options.data,
-      env: { ...baseEnvironment(), ...options.env },
+      env: baseEnvironment(),
       stdio: ['ignore', log.fd, log.fd],
       signal: options.signal,
       killSignal: 'SIGKILL',
@@ -151,11 +159,17 @@ export function findProgram(names: readonly string[], folders: readonly string[]
 }
 
 /** Folders on the way that only root may enter are entered by one kept capability, so that nothing has to be copied elsewhere. */
-async function asServerUser(file: string, args: readonly string[], data: string): Promise<Command> {
+async function asServerUser(
+  file: string,
+  args: readonly string[],
+  data: string,
+  rootArgs: readonly string[] | undefined,
+): Promise<Command> {
   const identity = await serverIdentity();
   if (identity === undefined) return { file, args: [...args], identity: {} };
   if ((await othersMayEnter(dirname(file))) && (await othersMayEnter(dirname(data))))
     return { file, args: [...args], identity };
+  if (rootArgs !== undefined) return { file, args: [...args, ...rootArgs], identity: {} };
   const setpriv = findProgram(['setpriv'], ['/usr/bin']);
   if (setpriv === undefined) {
     throw new ParityError(
