@@ -153,6 +153,12 @@ function float32Text(value: string): string {
   return `if(${isSingle}, ${floatText(single)}, NULL)`;
 }
 
+/** Text of a float or double of the engine as canonical JSON spells it, the quotes of special values included. */
+export function canonicalFloat(value: string): string {
+  const special = `isNaN(${value}), '"NaN"', isInfinite(${value}), if(${value} > 0, '"Infinity"', '"-Infinity"')`;
+  return `multiIf(${special}, ${value} = 0, if(toString(${value}) = '-0', '"-0.0"', '0'), ${floatText(value)})`;
+}
+
 /** The engine writes doubles up to 1e21 without an exponent; integers that long are too long for JSON parsers. */
 function floatText(value: string): string {
   const text = `toString(${value})`;

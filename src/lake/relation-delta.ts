@@ -5,7 +5,7 @@ import type { DeltaFile, DeltaSnapshot } from './delta/types.ts';
 import type { Relation } from './relation.ts';
 import { type Deletions, loadDeletions } from './relation-deletions.ts';
 import { type FileGroup, type Footers, readFooters } from './relation-footers.ts';
-import { ROW_COLUMN, rewriteNested } from './relation-nested.ts';
+import { type Positions, ROW_COLUMN, rewriteNested } from './relation-nested.ts';
 import { partitionColumns } from './relation-partitions.ts';
 import { type EngineSource, fileTable, openEngineSource } from './relation-source.ts';
 import { engineType, isNested, readExpression, readType } from './relation-types.ts';
@@ -17,6 +17,8 @@ export interface DeltaRelationOptions {
   readonly omit?: readonly string[];
   /** IANA zone of zone-less `timestamp` partition values. */
   readonly partitionTimeZone?: string | undefined;
+  /** Only rows at these positions in their files, for a look at a part of a large file. */
+  readonly positions?: Positions | undefined;
 }
 
 /**
@@ -45,6 +47,7 @@ export async function deltaRelation(
     stored: columns.filter((field) => !isPartition.has(field.name)),
     partitions: columns.filter((field) => isPartition.has(field.name)),
     timeZone: options.partitionTimeZone,
+    positions: options.positions,
     keyOf: (file) => (path === '' ? file.path : `${path}/${file.path}`),
   };
   const source = await openEngineSource(engine, reader);
@@ -65,7 +68,7 @@ export async function deltaRelation(
   return {
     columns,
     sql: await shortened(engine, branches.length === 0 ? emptySelect(columns) : branches.join(' UNION ALL ')),
-    rows,
+    rows: options.positions === undefined ? rows : undefined,
     name,
     sizeBytes: snapshot.files.reduce((sum, file) => sum + file.sizeBytes, 0),
   };
@@ -81,6 +84,7 @@ interface Table {
   readonly stored: readonly Field[];
   readonly partitions: readonly Field[];
   readonly timeZone: string | undefined;
+  readonly positions: Positions | undefined;
   readonly keyOf: (file: DeltaFile) => string;
 }
 
@@ -124,7 +128,13 @@ async function select(
       readExpression(field.type, encoding, field.physicalName, field.name);
     return `${value} AS ${quoteIdentifier(field.name)}`;
   });
-  const where = deletions === undefined ? '' : ` WHERE ${deletions.liveRows(files, place.pathOf, place.row)}`;
+  const conditions = [
+    ...(deletions === undefined ? [] : [deletions.liveRows(files, place.pathOf, place.row)]),
+    ...(table.positions === undefined
+      ? []
+      : [`${place.row} BETWEEN ${table.positions.first} AND ${table.positions.last}`]),
+  ];
+  const where = conditions.length === 0 ? '' : ` WHERE ${conditions.join(' AND ')}`;
   return `${partitions.with}SELECT ${values.join(', ')} FROM ${place.table} AS t${where}`;
 }
 
@@ -157,7 +167,7 @@ async function rewritten(
   files: readonly DeltaFile[],
   fields: readonly Field[],
 ): Promise<Place> {
-  const paths = await rewriteNested(table.engine, table.reader, files.map(table.keyOf), fields, table.name);
+  const paths = await rewriteNested(table.engine, table.reader, files.map(table.keyOf), fields, table);
   const pathOf = (file: DeltaFile): string => paths.get(table.keyOf(file)) ?? '';
   // DuckDB writes what was INT96 as microseconds.
   const encodings = new Map(

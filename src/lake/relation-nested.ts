@@ -21,6 +21,12 @@ import type { DataType, Field } from './types.ts';
 /** Name of the column that keeps a row's position in its original file, so that deletion vectors still apply. */
 export const ROW_COLUMN = 'parity_row';
 
+/** A range of rows of a file, counted from 0, both ends included. */
+export interface Positions {
+  readonly first: number;
+  readonly last: number;
+}
+
 /**
  * Writes Parquet files anew into the engine's scratch folder, one by one, with nested columns as canonical JSON text (nested.ts) and the
  * others as they are. The engine reads NULL arrays, maps and structs as empty ones and structs inside arrays under column mapping as
@@ -32,7 +38,7 @@ export async function rewriteNested(
   reader: ObjectReader,
   keys: readonly string[],
   fields: readonly Field[],
-  name: string,
+  { name, positions }: { readonly name: string; readonly positions: Positions | undefined },
 ): Promise<ReadonlyMap<string, string>> {
   const folder = join(engine.scratch, `nested-${nextFolder++}`);
   await mkdir(folder, { recursive: true });
@@ -42,7 +48,7 @@ export async function rewriteNested(
     for (const [index, key] of keys.entries()) {
       const output = join(folder, `${index}.parquet`);
       await withLocalCopy(reader, key, join(folder, 'input'), (input) =>
-        rewriteFile(connection, input, output, fields, name).catch((error: unknown) => {
+        rewriteFile(connection, input, output, fields, { name, positions }).catch((error: unknown) => {
           throw readingError(error, `${name} (${key})`);
         }),
       );
@@ -90,7 +96,7 @@ async function rewriteFile(
   input: string,
   output: string,
   fields: readonly Field[],
-  name: string,
+  { name, positions }: { readonly name: string; readonly positions: Positions | undefined },
 ): Promise<void> {
   const source = `read_parquet(${duckString(input)}, file_row_number = true, hive_partitioning = false)`;
   const types = await columnTypes(connection, source);
@@ -102,8 +108,13 @@ async function rewriteFile(
       ? [`${duckCanonical(column, field.type, type, { column: field.name, name })} AS ${column}`]
       : [column];
   });
-  const select = `SELECT ${[...columns, `file_row_number AS ${ROW_COLUMN}`].join(', ')} FROM ${source}`;
-  await connection.run(`COPY (${select}) TO ${duckString(output)} (FORMAT parquet, COMPRESSION zstd)`);
+  const range =
+    positions === undefined ? '' : ` WHERE file_row_number BETWEEN ${positions.first} AND ${positions.last}`;
+  const select = `SELECT ${[...columns, `file_row_number AS ${ROW_COLUMN}`].join(', ')} FROM ${source}${range}`;
+  // Without dictionaries: DuckDB's take -0.0 and 0.0 for one value when they are written.
+  await connection.run(
+    `COPY (${select}) TO ${duckString(output)} (FORMAT parquet, COMPRESSION zstd, DICTIONARY_SIZE_LIMIT 0)`,
+  );
 }
 
 /** Types of the columns that DuckDB finds in a file, by name. */

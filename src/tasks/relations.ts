@@ -5,10 +5,13 @@ import { readDeltaSnapshot } from '../lake/delta/log.ts';
 import { openRelation } from '../lake/format-files.ts';
 import type { Relation } from '../lake/relation.ts';
 import { deltaRelation } from '../lake/relation-delta.ts';
+import { readCopiedTable, snapshotPath } from '../lake/snapshot-layout.ts';
 import { pipelineFor } from '../pipelines/registry.ts';
 import type { ResolvedSide, SnapshotPoint } from '../run/types.ts';
 import { ParityError } from '../support/error.ts';
 import type { Resolution, TaskContext } from './task.ts';
+
+export { snapshotPath };
 
 /**
  * The workspace's copy of a table at one point, without the columns that `exclude` names and, where `source` is given, without those that
@@ -63,11 +66,6 @@ export async function sideRelation(
   }
 }
 
-/** Key prefix of a table's copy in the workspace. */
-export function snapshotPath(table: string): string {
-  return `snapshot/${table}`;
-}
-
 /**
  * The Delta version to read in the workspace's copy of a table. It is the lake's own version, except where the copy was rewritten
  * (sampled or masked): then `parity.json` beside the log says which of its versions stand for which.
@@ -80,23 +78,15 @@ export async function snapshotVersion(context: TaskContext, table: string, at: S
     const found = resolved === undefined ? 'is no table of this run' : 'has no base version';
     throw new ParityError('NotFound', `Reading the snapshot of ${table}, it ${found}.`, { subject: table });
   }
-  const key = `${snapshotPath(table)}/parity.json`;
-  if ((await context.workspace.head(key)) === undefined) return version;
-  const rewritten: RewrittenVersions = JSON.parse((await context.workspace.get(key)).toString('utf8'));
-  const own = rewritten.versions[String(version)];
+  const copied = await readCopiedTable(context.workspace, snapshotPath(table));
+  if (copied === undefined) return version;
+  const own = copied.versions[String(version)];
   if (own !== undefined) return own;
   throw new ParityError(
     'CorruptTable',
     `Reading the snapshot of ${table}, its copy does not hold version ${version}.`,
-    {
-      subject: table,
-    },
+    { subject: table },
   );
-}
-
-/** What lies beside a rewritten copy: its own version by the lake's. */
-export interface RewrittenVersions {
-  readonly versions: Readonly<Record<string, number>>;
 }
 
 /**
