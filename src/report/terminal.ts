@@ -24,6 +24,7 @@ const mostRows = 40;
 const mostDetails = 10;
 const mostLines = 8;
 const mostSamples = 3;
+const mostColumns = 4;
 
 /** The report for a terminal: verdict, an aligned table, the first differences with their causes, where the report lies. */
 export function toTerminal(report: Report, options: TerminalOptions): string {
@@ -153,7 +154,7 @@ function findings(comparison: ReportComparison, values: 'Masked' | 'Shown'): str
     ...lines.slice(0, mostLines),
     ...cut,
     ...(unseen === undefined ? [] : [unseen]),
-    ...first.map((sample) => `e.g. ${sampleSentence(sample, values)}`),
+    ...first.map((sample) => `e.g. ${sampleSentence(sample, values, mostColumns)}`),
   ];
 }
 

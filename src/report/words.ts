@@ -114,14 +114,16 @@ export function sampleKey(sample: Sample): string {
   return parts.length === 0 ? 'row' : parts.join(', ');
 }
 
-/** `changed id=42; seats: 55 -> NULL`; only the names of the columns where values are masked. */
-export function sampleSentence(sample: Sample, values: 'Masked' | 'Shown'): string {
-  const cells = sample.columns.map(({ name, baseline, candidate }) => {
+/** `changed id=42; seats: "55" -> NULL`; only the names of the columns where values are masked. At most `mostColumns` of them. */
+export function sampleSentence(sample: Sample, values: 'Masked' | 'Shown', mostColumns = Infinity): string {
+  const cells = sample.columns.slice(0, mostColumns).map(({ name, baseline, candidate }) => {
     if (values === 'Masked') return name;
     const sides =
       sample.class === 'missing' ? [baseline] : sample.class === 'extra' ? [candidate] : [baseline, candidate];
     return `${name}: ${sides.map(shownValue).join(' -> ')}`;
   });
+  const rest = sample.columns.length - mostColumns;
+  if (rest > 0) cells.push(`… and ${count(rest, 'more column')}`);
   const why = sample.unseen === undefined ? '' : ` (unseen: ${unseenReason[sample.unseen]})`;
   return `${sample.class} ${sampleKey(sample)}${why}${cells.length === 0 ? '' : `; ${cells.join('; ')}`}`;
 }

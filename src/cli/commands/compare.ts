@@ -82,6 +82,9 @@ function requestOf(baseline: string, candidate: string, flags: CompareFlags, io:
   };
 }
 
+/** Of a sample; --json has all. */
+const mostColumns = 6;
+
 /** What the comparison calls its only table. */
 const table = 'table';
 
@@ -150,7 +153,7 @@ function words(comparison: TableComparison, { baseline, candidate, values, io }:
     ...comparison.causes.map(tableCauseSentence),
     ...comparison.columns.filter(({ changed }) => changed > 0).map((c) => `${c.name}: ${columnSentence(c)}`),
     ...comparison.notes,
-    ...comparison.samples.map((sample) => sampleSentence(sample, values)),
+    ...comparison.samples.map((sample) => sampleSentence(sample, values, mostColumns)),
   ];
   const verdict = isEqual ? 'Equal' : `Different: ${count(comparison.differences, 'difference')}`;
   return [
