@@ -60,12 +60,14 @@ function withoutDecimals(metadata: FileMetaData): FileMetaData {
   return { ...metadata, schema };
 }
 
-/** Times and days as the integers that they are stored as. */
+/** Times and days as the integers that they are stored as, text as it is. */
 const parsers: Partial<ParquetParsers> = {
   timestampFromMilliseconds: (millis: bigint) => millis * 1000n,
   timestampFromMicroseconds: (micros: bigint) => micros,
   timestampFromNanoseconds: (nanos: bigint) => nanos / 1000n - (nanos % 1000n < 0n ? 1n : 0n),
   dateFromDays: (days: number) => days,
+  // Its own decoder drops a byte order mark.
+  stringFromBytes: (bytes: Uint8Array) => bytes && Buffer.from(bytes).toString('utf8'),
   jsonFromBytes: (bytes: Uint8Array) => bytes && Buffer.from(bytes).toString('utf8'),
 };
 
