@@ -20,11 +20,11 @@ describe('a secret', () => {
     await mkdir(join(folder, 'a', 'db', '..2026'), { recursive: true });
     await mkdir(join(folder, 'b', 'db'), { recursive: true });
     await symlink('..2026', join(folder, 'a', 'db', '..data'));
-    await writeFile(join(folder, 'a', 'db', '..2026', 'password'), 'first\n');
+    await writeFile(join(folder, 'a', 'db', '..2026', 'password'), 'mounted-words\n');
     await symlink('..data/password', join(folder, 'a', 'db', 'password'));
-    await writeFile(join(folder, 'b', 'db', 'password'), 'second');
+    await writeFile(join(folder, 'b', 'db', 'password'), 'hidden-words');
     expect(await readSecret('db', [join(folder, 'none'), join(folder, 'a'), join(folder, 'b')])).to.deep.equal({
-      password: 'first',
+      password: 'mounted-words',
     });
   });
 
@@ -36,9 +36,9 @@ describe('a secret', () => {
   });
 
   it('is written for this user only, and replaced as a whole', async () => {
-    await writeSecret(folder, 'source-shop', { host: 'h', password: 'one' });
-    await writeSecret(folder, 'source-shop', { password: 'two' });
-    expect(await readSecret('source-shop', [folder])).to.deep.equal({ password: 'two' });
+    await writeSecret(folder, 'source-shop', { host: 'h', password: 'earlier-words' });
+    await writeSecret(folder, 'source-shop', { password: 'later-words' });
+    expect(await readSecret('source-shop', [folder])).to.deep.equal({ password: 'later-words' });
     expect((await stat(join(folder, 'source-shop', 'password'))).mode & 0o777).to.equal(0o600);
     expect((await stat(join(folder, 'source-shop'))).mode & 0o777).to.equal(0o700);
   });
