@@ -73,11 +73,12 @@ export async function sideRelation(
 export async function snapshotVersion(context: TaskContext, table: string, at: SnapshotPoint): Promise<number> {
   const { tables } = await context.detailOf<Resolution>('resolve');
   const resolved = tables.find(({ name }) => name === table);
-  const version = at === 'Base' ? resolved?.baseVersion : resolved?.version;
-  if (version === undefined || version === null) {
-    const found = resolved === undefined ? 'is no table of this run' : 'has no base version';
-    throw new ParityError('NotFound', `Reading the snapshot of ${table}, it ${found}.`, { subject: table });
-  }
+  if (resolved === undefined)
+    throw new ParityError('NotFound', `Reading the snapshot of ${table}, it is no table of this run.`, {
+      subject: table,
+    });
+  // A table without a base stands at its version from the start, also while others are still at theirs.
+  const version = at === 'Base' ? (resolved.baseVersion ?? resolved.version) : resolved.version;
   const copied = await readCopiedTable(context.workspace, snapshotPath(table));
   if (copied === undefined) return version;
   const own = copied.versions[String(version)];
