@@ -1,3 +1,4 @@
+import { BUGS } from '../api/generated/enums.ts';
 import { quoteIdentifier } from '../engine/sql.ts';
 import type { Field } from '../lake/types.ts';
 import { ParityError } from '../support/error.ts';
@@ -10,27 +11,7 @@ import { ParityError } from '../support/error.ts';
  * A bug that has nothing to bite on (`OffByOneDay` in a table without dates) leaves the table as it is. docs/reference/bugs.md lists which of the
  * example's tables show which bug.
  */
-export const bugs = [
-  'None',
-  'DroppedTail',
-  'DuplicatedBatch',
-  'CursorOffByOne',
-  'TruncatedPrecision',
-  'ShiftedTimestamps',
-  'NullToEmpty',
-  'EmptyToNull',
-  'TrimmedStrings',
-  'Float32Rounding',
-  'SwappedColumns',
-  'StaleUpdates',
-  'ResurrectedDeletes',
-  'LostLastChunk',
-  'WrongEncoding',
-  'NullUnsafeMerge',
-  'DroppedNewColumn',
-  'OffByOneDay',
-  'LostMicroseconds',
-] as const;
+export const bugs = BUGS;
 
 export type Bug = (typeof bugs)[number];
 

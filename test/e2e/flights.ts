@@ -43,7 +43,11 @@ export interface SeenComparison {
   readonly step: string;
   readonly differences: number;
   readonly rows: Readonly<Record<'missing' | 'extra' | 'changed' | 'duplicated', number>>;
-  readonly columns: readonly { readonly name: string; readonly changed: number; readonly causes: readonly SeenCause[] }[];
+  readonly columns: readonly {
+    readonly name: string;
+    readonly changed: number;
+    readonly causes: readonly SeenCause[];
+  }[];
   readonly schema: readonly { readonly column: string; readonly difference: string; readonly counts: boolean }[];
   readonly causes: readonly SeenCause[];
   readonly unseen?: Readonly<Record<string, number | boolean>>;
