@@ -1,3 +1,5 @@
+import { throwIfAborted } from '../support/retry.ts';
+
 /**
  * Runs `work` for each item, at most `limit` at once, and resolves when all are done. After the first failure nothing new is
  * started; the running ones are awaited, then the first failure is thrown: nothing goes on behind the caller's back.
@@ -24,7 +26,7 @@ export async function forEachBounded<Item>(
   }
   await Promise.all(running);
   if (failures.length > 0) throw failures[0];
-  signal?.throwIfAborted();
+  throwIfAborted(signal);
 }
 
 /** Like `forEachBounded`, with the results in the items' order. */

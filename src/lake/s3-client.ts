@@ -79,7 +79,7 @@ export function isMissingObject(error: unknown): boolean {
 }
 
 interface Classified {
-  readonly code: 'AccessDenied' | 'NotFound' | 'Timeout' | 'Unreachable' | 'Internal';
+  readonly code: 'AccessDenied' | 'NotFound' | 'CorruptTable' | 'Timeout' | 'Unreachable' | 'Internal';
   readonly found: string;
   readonly advice?: string;
   readonly isRetryable: boolean;
@@ -121,6 +121,9 @@ function classify(error: unknown, at: string, location: S3Location): Classified 
       advice,
       isRetryable: false,
     };
+  }
+  if (status === 416) {
+    return { code: 'CorruptTable', found: 'it is shorter than the log says', isRetryable: false };
   }
   if (name === 'TimeoutError' || name === 'RequestTimeout') {
     return { code: 'Timeout', found: `${at} did not answer in time`, isRetryable: true };

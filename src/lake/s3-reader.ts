@@ -60,11 +60,14 @@ export class S3Reader implements ObjectReader {
       const answer = await this.#client.send(
         new GetObjectCommand({ Bucket: this.location.bucket, Key: this.objectKey(key), ...bytes }),
       );
-      if (!(answer.Body instanceof Readable)) throw new Error('the answer has no body');
-      return Readable.from(this.#guarded(answer.Body, key, answer.ContentLength), {
+      const body = answer.Body;
+      if (!(body instanceof Readable)) throw new Error('the answer has no body');
+      const guarded = Readable.from(this.#guarded(body, key, answer.ContentLength), {
         objectMode: false,
         highWaterMark: 256 * 1024,
       });
+      // A body that is given up before its first byte was read would keep its connection.
+      return guarded.once('close', () => body.destroy());
     } catch (error) {
       throw this.fail(error, 'Reading', key);
     }

@@ -1,8 +1,10 @@
 import { createHash, type Hash } from 'node:crypto';
 import { Readable } from 'node:stream';
 import { ParityError } from '../support/error.ts';
-import { retry } from '../support/retry.ts';
+import { retry, throwIfAborted } from '../support/retry.ts';
+import { commitKey } from './delta/commit.ts';
 import { joinKey } from './delta/path.ts';
+import { TEMPORARY_MARK } from './file-reader.ts';
 import { formatLocation, isSameEndpoint } from './location.ts';
 import { forEachBounded } from './pool.ts';
 import type { Requests } from './requests.ts';
@@ -11,7 +13,10 @@ import { findDamaged, type WantedObject } from './snapshot-verify.ts';
 import type { ObjectInfo, ObjectReader, ObjectStore } from './store.ts';
 
 const CONCURRENCY = 16;
+/** Copies on the server's side hold no bytes here: more of them hide more latency. */
+const SERVER_SIDE_CONCURRENCY = 64;
 const ATTEMPTS = 4;
+const STALE_MS = 3_600_000;
 /** Bytes of objects in flight, by what an upload holds of each (ObjectStore.putStream): bounds memory whatever the sizes. */
 const IN_FLIGHT_BYTES = 96 * 1024 * 1024;
 const HELD_BYTES = 16 * 1024 * 1024;
@@ -43,6 +48,8 @@ export interface Copied {
 export async function copyObjects(plan: TablePlan, options: CopyOptions): Promise<Copied> {
   const objects = await withSizes(plan, plan.objects, options);
   const there = await listed(options.store, options.destination);
+  await removeStalePartials(there.values(), options.store);
+  await removeOtherLog(plan, there.keys(), options);
   const missing: WantedObject[] = [];
   for (const object of objects) {
     if (there.get(object.key)?.sizeBytes === object.sizeBytes) options.onBytes(object.sizeBytes);
@@ -50,7 +57,7 @@ export async function copyObjects(plan: TablePlan, options: CopyOptions): Promis
   }
   const copy = new TableCopy(plan, options);
   for (const part of [missing.filter(isContent), missing.filter((object) => !isContent(object))]) {
-    await forEachBounded(part, CONCURRENCY, (object) => copy.one(object), options.signal);
+    await forEachBounded(part, copy.concurrency, (object) => copy.one(object), options.signal);
   }
   const damaged = await findDamaged(objects, copy.md5s, plan.table.path, options);
   const [first] = damaged;
@@ -81,6 +88,10 @@ class TableCopy {
 
   get isServerSide(): boolean {
     return this.#serverSide;
+  }
+
+  get concurrency(): number {
+    return this.#serverSide && this.#options.reader.location.scheme === 's3' ? SERVER_SIDE_CONCURRENCY : CONCURRENCY;
   }
 
   async one(object: WantedObject): Promise<void> {
@@ -121,7 +132,11 @@ class TableCopy {
           const body = await reader.stream(joinKey(this.#plan.table.path, object.key));
           const checked = this.#checked(body, object, md5);
           const readable = Readable.from(checked, { objectMode: false, highWaterMark: 256 * 1024 });
-          await store.putStream(joinKey(destination, object.key), readable, object.sizeBytes);
+          try {
+            await store.putStream(joinKey(destination, object.key), readable, object.sizeBytes);
+          } finally {
+            body.destroy();
+          }
           this.md5s.set(object.key, md5.digest('hex'));
         },
         { attempts: ATTEMPTS, signal },
@@ -137,7 +152,7 @@ class TableCopy {
   async *#checked(body: AsyncIterable<Uint8Array>, object: WantedObject, md5: Hash): AsyncIterable<Uint8Array> {
     let received = 0;
     for await (const chunk of body) {
-      this.#options.signal.throwIfAborted();
+      throwIfAborted(this.#options.signal);
       received += chunk.length;
       if (received > object.sizeBytes) break;
       md5.update(chunk);
@@ -207,6 +222,21 @@ async function withSizes(
     options.signal,
   );
   return objects.map((object) => ({ ...object, sizeBytes: object.sizeBytes ?? sizes.get(object.key) ?? 0 }));
+}
+
+/** What a killed attempt left half written; what is young may be another attempt's, at work. */
+async function removeStalePartials(there: Iterable<ObjectInfo>, store: ObjectStore): Promise<void> {
+  const before = Date.now() - STALE_MS;
+  const stale = [...there].filter(({ key, modifiedMs }) => key.includes(TEMPORARY_MARK) && modifiedMs < before);
+  await store.delete(stale.map(({ key }) => key));
+}
+
+/** Log entries of some other copy that lay here: the copied log ends at the version asked for. */
+async function removeOtherLog(plan: TablePlan, there: Iterable<string>, options: CopyOptions): Promise<void> {
+  const own = plan.hasOwnLog ? [0, 1].map((version) => commitKey('', version)) : [];
+  const kept = new Set([...plan.objects.map(({ key }) => key), ...own]);
+  const other = [...there].filter((key) => key.startsWith('_delta_log/') && !kept.has(key));
+  await options.store.delete(other.map((key) => joinKey(options.destination, key)));
 }
 
 /** What lies at the destination, by key below it. */

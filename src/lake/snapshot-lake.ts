@@ -1,3 +1,5 @@
+import { realpath } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
 import type { ResolvedSnapshot, ResolvedSpec } from '../api/resolved.ts';
 import { ParityError } from '../support/error.ts';
 import { formatLocation, isInside, parseLocation } from './location.ts';
@@ -54,11 +56,11 @@ export async function planTables(
  * Throws `InvalidSpec` where the run would write inside the lake that it reads, or where the lake lies inside what the run
  * deletes when it ends.
  */
-export function checkApart(spec: ResolvedSpec, workspace: Location): void {
-  const lake = parseLocation(spec.snapshot.location, spec.snapshot);
+export async function checkApart(spec: ResolvedSpec, workspace: Location): Promise<void> {
+  const lake = await real(parseLocation(spec.snapshot.location, spec.snapshot));
   const written: readonly (readonly [string, Location])[] = [
-    ['workspace', workspace],
-    ['reports', parseLocation(spec.reports.location, spec.reports)],
+    ['workspace', await real(workspace)],
+    ['reports', await real(parseLocation(spec.reports.location, spec.reports))],
   ];
   for (const [field, location] of written) {
     if (isInside(location, lake)) {
@@ -68,8 +70,21 @@ export function checkApart(spec: ResolvedSpec, workspace: Location): void {
       );
     }
   }
-  if (isInside(lake, workspace)) {
+  if (isInside(lake, await real(workspace))) {
     throw apart('workspace', `the lake ${formatLocation(lake)} lies inside the workspace ${formatLocation(workspace)}`);
+  }
+}
+
+/** Where a folder really is: a link into the lake is the lake. What does not exist yet is looked for from its parent. */
+async function real(location: Location): Promise<Location> {
+  if (location.scheme !== 'file') return location;
+  try {
+    return { scheme: 'file', root: await realpath(location.root) };
+  } catch {
+    const parent = dirname(location.root);
+    if (parent === location.root) return location;
+    const { root } = await real({ scheme: 'file', root: parent });
+    return { scheme: 'file', root: join(root, basename(location.root)) };
   }
 }
 

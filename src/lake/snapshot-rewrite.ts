@@ -4,7 +4,7 @@ import { rm, stat } from 'node:fs/promises';
 import { pipeline } from 'node:stream/promises';
 import type { DuckDBConnection } from '@duckdb/node-api';
 import { ParityError } from '../support/error.ts';
-import { retry } from '../support/retry.ts';
+import { retry, throwIfAborted } from '../support/retry.ts';
 import { readDeletionVector } from './delta/deletion-vector.ts';
 import { joinKey } from './delta/path.ts';
 import type { DeltaFile } from './delta/types.ts';
@@ -160,7 +160,7 @@ async function withLocalFile(
   connection: DuckDBConnection,
   work: (rows: FileRows) => Promise<void>,
 ): Promise<void> {
-  options.signal.throwIfAborted();
+  throwIfAborted(options.signal);
   const local = `${options.rewrite.scratch}/original.parquet`;
   try {
     await download(file, plan, options, local);

@@ -11,7 +11,7 @@ import type { Resolution, ResolvedTableVersion, TaskHandler } from './task.ts';
  */
 export const runResolve: TaskHandler<Resolution> = async (context) => {
   const { spec } = context.file;
-  checkApart(spec, context.workspace.location);
+  await checkApart(spec, context.workspace.location);
   const { secretRef } = spec.snapshot;
   const secret = secretRef === undefined ? undefined : await context.secret(secretRef.name);
   const lake = await openLake(spec.snapshot, secret);

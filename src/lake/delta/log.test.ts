@@ -97,6 +97,15 @@ describe('a Delta log', () => {
     expect(error.message).to.contain("'s3://elsewhere/t/a' outside the table");
   });
 
+  it('takes a file out by any spelling of its path', async () => {
+    await log({
+      [commitName(0)]: [...initial, add('a b'), add('c'), add('d')],
+      [commitName(1)]: [{ remove: { path: `file://${root}/t/a%20b` } }, { remove: { path: 'c' } }],
+      [commitName(2)]: [{ remove: { path: '%64' } }, add('e')],
+    });
+    expect(await paths()).to.deep.equal(['e']);
+  });
+
   it('bridges missing commits by compacted ones', async () => {
     await log({
       [commitName(0)]: [...initial, add('a')],

@@ -4,7 +4,7 @@ import { actionsOf, deletionVectorId, type LogAction, type RawFile, type RawMeta
 import { deletionVectorKey } from './deletion-vector.ts';
 import { type LogFile, type LogSegment, latestVersion, listLog, readableVersions, segmentOf } from './log-files.ts';
 import { parquetRows } from './parquet.ts';
-import { isAbsolute, joinKey, keyOfLogPath } from './path.ts';
+import { canonicalPath, isAbsolute, joinKey, keyOfLogPath } from './path.ts';
 import { checkProtocol } from './protocol.ts';
 import { parseSchema } from './schema.ts';
 import type { DeletionVector, DeltaFile, DeltaProtocol, DeltaSnapshot } from './types.ts';
@@ -48,7 +48,7 @@ export async function readLogVersion(
 ): Promise<LogVersion> {
   const url = reader.url(path);
   const segment = segmentOf(files, version ?? latestVersion(files), url);
-  const state = new Replay();
+  const state = new Replay((name) => canonicalPath(reader, path, name));
   for (const file of segment.checkpoint) await applyCheckpoint(reader, path, file, state);
   for (const file of segment.commits) await applyJson(reader, file, state);
   if (state.protocol === undefined || state.metaData === undefined) {
@@ -68,7 +68,9 @@ export async function readLogVersion(
     segment,
     sidecars: state.sidecars,
     metaData: state.metaData,
-    hasAbsolutePaths: live.some(({ path, deletionVector }) => isAbsolute(path) || deletionVector?.storageType === 'p'),
+    hasAbsolutePaths:
+      state.hasAbsoluteSidecars ||
+      live.some(({ path, deletionVector }) => isAbsolute(path) || deletionVector?.storageType === 'p'),
   };
 }
 
@@ -79,6 +81,12 @@ class Replay {
   /** By path and deletion vector, the identity of a logical file. */
   readonly files = new Map<string, RawFile>();
   readonly sidecars: string[] = [];
+  hasAbsoluteSidecars = false;
+  readonly #canonical: (path: string) => string;
+
+  constructor(canonical: (path: string) => string) {
+    this.#canonical = canonical;
+  }
 
   /** Returns the path of a sidecar that has to be read as well. */
   apply(action: LogAction): string | undefined {
@@ -90,19 +98,20 @@ class Replay {
         this.metaData = action.metaData;
         return undefined;
       case 'add':
-        this.files.set(fileId(action.file), action.file);
+        this.files.set(this.#fileId(action.file), action.file);
         return undefined;
       case 'remove':
-        this.files.delete(fileId(action));
+        this.files.delete(this.#fileId(action));
         return undefined;
       case 'sidecar':
         return action.path;
     }
   }
-}
 
-function fileId(file: Pick<RawFile, 'path' | 'deletionVector'>): string {
-  return file.deletionVector === undefined ? file.path : `${file.path}\n${deletionVectorId(file.deletionVector)}`;
+  #fileId({ path, deletionVector }: Pick<RawFile, 'path' | 'deletionVector'>): string {
+    const canonical = this.#canonical(path);
+    return deletionVector === undefined ? canonical : `${canonical}\n${deletionVectorId(deletionVector)}`;
+  }
 }
 
 const CHECKPOINT_COLUMNS = ['protocol', 'metaData', 'add', 'sidecar'];
@@ -138,6 +147,7 @@ async function applySidecar(reader: ObjectReader, path: string, name: string, st
     if (action.kind === 'add') state.apply(action);
   }
   state.sidecars.push(key);
+  if (isAbsolute(name)) state.hasAbsoluteSidecars = true;
 }
 
 async function* parquetActions(reader: ObjectReader, key: string, sizeBytes: number): AsyncIterable<LogAction> {

@@ -22,6 +22,20 @@ export function keyOfLogPath(reader: ObjectReader, table: string, logPath: strin
   return relative;
 }
 
+/**
+ * One spelling for each file, so that a `remove` finds its `add` whether either is absolute, relative or encoded otherwise. What
+ * lies outside the table, or is no URI, stays as it is: only a live file has to be understood.
+ */
+export function canonicalPath(reader: ObjectReader, table: string, logPath: string): string {
+  if (!logPath.includes('%') && !isAbsolute(logPath)) return logPath;
+  try {
+    return keyOfLogPath(reader, table, logPath);
+  } catch (error) {
+    if (error instanceof ParityError) return logPath;
+    throw error;
+  }
+}
+
 export function isAbsolute(logPath: string): boolean {
   return logPath.startsWith('/') || /^[A-Za-z][A-Za-z0-9+.-]*:/.test(logPath);
 }
