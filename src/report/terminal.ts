@@ -183,7 +183,7 @@ function errors(report: Report, paint: Paint): string[] {
 
 function notCompared(report: Report): string[] {
   if (report.notCompared.length === 0) return [];
-  const names = report.notCompared.slice(0, mostLines).map((item) => clean(notComparedName(item)));
+  const names = report.notCompared.slice(0, mostSamples).map((item) => clean(notComparedName(item)));
   const rest = report.notCompared.length - names.length;
   return [`Not compared: ${names.join(', ')}${rest > 0 ? ` and ${number(rest)} more` : ''}`, ''];
 }
