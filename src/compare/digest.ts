@@ -6,6 +6,13 @@ import type { ComparisonPlan, PlannedColumn } from './schema.ts';
 /** Rows are spread over this many buckets by a hash of their key, so that only buckets that differ are read again. */
 export const bucketCount = 4096;
 
+/**
+ * Settings of statements that read whole sides. Files are read, not mapped: mapped pages count as the process's memory. And the Parquet reader
+ * keeps at most 64 MB ahead; by default it would be 4 GB, which it takes where the reader is faster than what comes after it.
+ */
+export const frugalReading =
+  "storage_file_read_method = 'pread', input_format_parquet_memory_high_watermark = 67108864, input_format_parquet_memory_low_watermark = 2097152";
+
 /** Count and sum of row hashes of each bucket of one side. */
 export interface Digest {
   readonly rows: number;
@@ -27,7 +34,7 @@ export async function digestSide(
   options: QueryOptions,
 ): Promise<Digest> {
   const found = await engine.rows<{ bucket: number; n: string; h: string }>(
-    `SELECT ${side.bucket} AS bucket, count() AS n, sum(${side.rowHash}) AS h FROM (${side.sql}) GROUP BY bucket`,
+    `SELECT ${side.bucket} AS bucket, count() AS n, sum(${side.rowHash}) AS h FROM (${side.sql}) GROUP BY bucket SETTINGS ${frugalReading}`,
     options,
   );
   const counts = new Float64Array(bucketCount);

@@ -1,6 +1,6 @@
 import type { Engine, QueryOptions } from '../engine/engine.ts';
 import { isEqualCell } from './cells.ts';
-import { bucketCount, type Digest, type SideSql } from './digest.ts';
+import { bucketCount, type Digest, frugalReading, type SideSql } from './digest.ts';
 import type { ComparisonPlan } from './schema.ts';
 import { engineType } from './types.ts';
 
@@ -104,10 +104,11 @@ const manyKeys = 500_000;
 
 /** Spills early and writes small blocks: what makes memory independent of how much differs. */
 const bounded =
-  'SETTINGS max_bytes_before_external_group_by = 67108864, max_bytes_before_external_sort = 67108864, max_block_size = 32768, ' +
-  'min_insert_block_size_rows = 65536, min_insert_block_size_bytes = 16777216, optimize_aggregation_in_order = 1, ' +
+  'SETTINGS max_bytes_before_external_group_by = 67108864, max_bytes_before_external_sort = 67108864, max_block_size = 8192, ' +
+  'min_insert_block_size_rows = 0, min_insert_block_size_bytes = 33554432, optimize_aggregation_in_order = 1, ' +
   // A block for each part that is merged while reading; 50 MB each by default.
-  "aggregation_in_order_max_block_bytes = 8388608, max_read_buffer_size_local_fs = 65536, join_algorithm = 'full_sorting_merge'";
+  "aggregation_in_order_max_block_bytes = 1048576, max_read_buffer_size_local_fs = 65536, join_algorithm = 'full_sorting_merge', " +
+  frugalReading;
 
 function diskTable(order: string): string {
   return `ENGINE = MergeTree ORDER BY (${order}) SETTINGS parts_to_delay_insert = 100000, parts_to_throw_insert = 100000, min_bytes_for_wide_part = 1099511627776`;
