@@ -61,6 +61,7 @@ describe('the task graph', () => {
         queries: ['delays'],
         baseline: { kind: 'snapshot', at: 'Target' },
         candidate: { kind: 'pipeline', pipeline: 'candidate' },
+        afterIncremental: true,
       },
     ]);
   });

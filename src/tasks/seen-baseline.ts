@@ -28,30 +28,51 @@ export async function seenBaseline(
   if (spec.comparison.unseen === 'Fail') return baseline;
   const bound = spec.pipelines.find((one) => one.name === candidate.pipeline)?.cursorBound ?? 'Inclusive';
   const base = await snapshotRelation(context, engine, name, 'Base', { source });
-  const options = { base, cursor: table.cursor, bound, policy: spec.comparison.unseen };
-  const last = await lastCursor(engine, options, name, { signal: context.signal });
-  if (last === undefined) return baseline;
+  return await asSeen(engine, baseline, base, {
+    table: name,
+    key: table.key,
+    cursor: table.cursor,
+    bound,
+    signal: context.signal,
+  });
+}
 
-  const { sql: cursor } = cursorOf(baseline, table.cursor, name);
-  const isSeen = `ifNull(${cursor} ${bound === 'Inclusive' ? '>=' : '>'} ${last}, 0)`;
+/** Rows of `target` that a cursor passes after `base`, and the base's rows of every other key. `target` itself where the base has no cursor value. */
+export async function asSeen(
+  engine: Engine,
+  target: Relation,
+  base: Relation,
+  { table, key, cursor, bound, signal }: CursorOptions,
+): Promise<Relation> {
+  const last = await lastCursor(engine, { base, cursor, bound, policy: 'Expected' }, table, { signal });
+  if (last === undefined) return target;
+  const isSeen = `ifNull(${cursorOf(target, cursor, table).sql} ${bound === 'Inclusive' ? '>=' : '>'} ${last}, 0)`;
   // A hash of the key instead of the key: it is never NULL, so that a NULL in a key equals a NULL.
-  const hash = `sipHash128(tuple(0, ${table.key.map((column) => `side.${quoteIdentifier(column)}`).join(', ')}))`;
-  const columns = baseline.columns.map(({ name: column }) => quoteIdentifier(column)).join(', ');
-  const baseColumns = baseline.columns
-    .map(({ name: column, type }) => {
-      const own = base.columns.some((field) => field.name === column);
-      return `CAST(${own ? quoteIdentifier(column) : 'NULL'}, '${engineType(type)}') AS ${quoteIdentifier(column)}`;
+  const hash = `sipHash128(tuple(0, ${key.map((column) => `side.${quoteIdentifier(column)}`).join(', ')}))`;
+  const columns = target.columns.map(({ name }) => quoteIdentifier(name)).join(', ');
+  const baseColumns = target.columns
+    .map(({ name, type }) => {
+      const isInBase = base.columns.some((field) => field.name === name);
+      return `CAST(${isInBase ? quoteIdentifier(name) : 'NULL'}, '${engineType(type)}') AS ${quoteIdentifier(name)}`;
     })
     .join(', ');
   return {
-    columns: baseline.columns,
+    columns: target.columns,
     rows: undefined,
-    sizeBytes: baseline.sizeBytes,
-    name: `${baseline.name} as its cursor sees it`,
-    sql: `SELECT ${columns} FROM (${baseline.sql}) AS side WHERE ${isSeen}
+    sizeBytes: target.sizeBytes,
+    name: `${target.name} as its cursor sees it`,
+    sql: `SELECT ${columns} FROM (${target.sql}) AS side WHERE ${isSeen}
       UNION ALL SELECT ${baseColumns} FROM (SELECT side.*, ${hash} AS parity_key FROM (${base.sql}) AS side) AS old
-      LEFT ANTI JOIN (SELECT ${hash} AS parity_key FROM (${baseline.sql}) AS side WHERE ${isSeen}) AS seen USING (parity_key)`,
+      LEFT ANTI JOIN (SELECT ${hash} AS parity_key FROM (${target.sql}) AS side WHERE ${isSeen}) AS seen USING (parity_key)`,
   };
+}
+
+export interface CursorOptions {
+  readonly table: string;
+  readonly key: readonly string[];
+  readonly cursor: string;
+  readonly bound: 'Inclusive' | 'Exclusive';
+  readonly signal: AbortSignal;
 }
 
 export interface SeenOptions {
