@@ -28,6 +28,8 @@ export async function readBytes<Result extends { readonly rows: number }>(
       return;
     }
     sent = send(input.produce, response);
+    // Whoever waits for it may do so later than it fails.
+    sent.catch(() => undefined);
   });
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
@@ -35,13 +37,15 @@ export async function readBytes<Result extends { readonly rows: number }>(
   const port = typeof address === 'object' && address !== null ? address.port : 0;
   try {
     const url = `http://127.0.0.1:${port}${path}`;
-    const result = await consume(`url(${quoteString(url)}, ${input.format}, ${quoteString(input.structure)})`).catch(
+    const table = `url(${quoteString(url)}, ${input.format}, ${quoteString(input.structure)})`;
+    const result = await consume(table).catch(async (error: unknown) => {
+      server.closeAllConnections();
       // The database's own error says more than the engine's about an answer cut short.
-      async (error: unknown) => {
-        await sent;
-        throw error;
-      },
-    );
+      await sent?.catch((cause: unknown) => {
+        if (!(cause instanceof ReaderGone)) throw cause;
+      });
+      throw error;
+    });
     const rows = (await sent) ?? 0;
     if (rows !== result.rows)
       throw new ParityError(
@@ -72,6 +76,13 @@ export function canonicalStructure(columns: readonly Field[]): string {
 export async function countRows(engine: Engine, from: string): Promise<number> {
   const [row] = await engine.rows<{ n: string }>(`SELECT count() AS n FROM ${from}`);
   return Number(row?.n ?? 0);
+}
+
+/** What a producer throws when the engine has stopped reading: the engine's own error is the one to tell. */
+export class ReaderGone extends Error {
+  constructor() {
+    super('The reader of a source went away.');
+  }
 }
 
 async function send(produce: Producer, response: ServerResponse): Promise<number> {

@@ -6,7 +6,7 @@ import type { Engine } from '../engine/engine.ts';
 import { quoteIdentifier, quoteString } from '../engine/sql.ts';
 import type { Relation } from '../lake/relation.ts';
 import { ParityError } from '../support/error.ts';
-import { positional, readBytes } from './byte-server.ts';
+import { positional, ReaderGone, readBytes } from './byte-server.ts';
 import { clientOptions } from './mysql-client.ts';
 import { mysqlIdentifier, readMysqlColumn } from './mysql-types.ts';
 import { castNested } from './nested-read.ts';
@@ -106,7 +106,7 @@ async function sendRows(connection: Connection, query: string, sink: ServerRespo
   const client = createConnection(clientOptions(connection));
   client.on('error', () => undefined);
   const abandoned = new AbortController();
-  sink.once('close', () => abandoned.abort());
+  sink.once('close', () => abandoned.abort(new ReaderGone()));
   const rows = client.query({ sql: query, rowsAsArray: true, typeCast: (field) => field.buffer() }).stream();
   let count = 0;
   let parts: Buffer[] = [];
@@ -115,7 +115,9 @@ async function sendRows(connection: Connection, query: string, sink: ServerRespo
     const isTaken = sink.write(Buffer.concat(parts, size));
     parts = [];
     size = 0;
-    if (!isTaken) await once(sink, 'drain', { signal: abandoned.signal });
+    abandoned.signal.throwIfAborted();
+    if (!isTaken)
+      await once(sink, 'drain', { signal: abandoned.signal }).catch(() => abandoned.signal.throwIfAborted());
   };
   try {
     for await (const row of rows) {

@@ -3,7 +3,7 @@ import type { Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import type { Client, Submittable, Connection as WireConnection } from 'pg';
 import { from } from 'pg-copy-streams';
-import { ParityError } from '../support/error.ts';
+import { ReaderGone } from './byte-server.ts';
 
 /** Streams chunks into `COPY … FROM STDIN` and returns the rows that Postgres counted. A failing source of chunks fails the COPY. */
 export async function copyIn(
@@ -35,7 +35,11 @@ async function* counted(
  */
 export async function copyOut(client: Client, sql: string, sink: Writable): Promise<number> {
   const { promise, resolve, reject } = Promise.withResolvers<number>();
-  const abandon = (): void => reject(new ParityError('Cancelled', 'Reading a source: the reader went away.'));
+  const abandon = (): void => {
+    reject(new ReaderGone());
+    // The rest of the rows would be in the way of the next query.
+    client.connection.stream.destroy();
+  };
   sink.once('close', abandon);
   client.query(new CopyOut(sql, sink, resolve, reject));
   try {
