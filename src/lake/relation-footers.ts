@@ -161,8 +161,8 @@ function integerBits(physical: string, logical: string): number {
 function timestampEncoding(physical: string, logical: string): Encoding | undefined {
   if (physical === 'INT96') return 'Int96';
   if (physical !== 'INT64') return undefined;
-  if (/timeUnit=(micro|milli)seconds/.test(logical)) return 'Micros';
-  return /timeUnit=nanoseconds/.test(logical) ? 'Nanos' : undefined;
+  if (/^Timestamp\(.*timeUnit=(micro|milli)seconds/.test(logical)) return 'Micros';
+  return /^Timestamp\(.*timeUnit=nanoseconds/.test(logical) ? 'Nanos' : undefined;
 }
 
 function misfit(field: Field, found: string, name: string): ParityError {

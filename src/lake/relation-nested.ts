@@ -220,7 +220,7 @@ function scalarText(value: string, type: Exclude<DataType, { kind: 'struct' | 'a
     case 'boolean':
       return `${value}::VARCHAR`;
     case 'float':
-      return `parity_float(${value}::FLOAT::VARCHAR)`;
+      return `parity_float(parity_single(${value}))`;
     case 'double':
       return `parity_float(${value}::DOUBLE::VARCHAR)`;
     case 'decimal':
@@ -242,6 +242,10 @@ function scalarText(value: string, type: Exclude<DataType, { kind: 'struct' | 'a
  * of a session gets in between.
  */
 const MACROS = [
+  // DuckDB writes more digits of a float than it needs: the fewest that read as the same float are looked for.
+  `CREATE MACRO parity_single(f) AS CASE WHEN NOT isfinite(f) OR f = 0 THEN f::VARCHAR ELSE (CASE
+    ${Array.from({ length: 9 }, (_, digits) => `WHEN printf('%.${digits}e', f::DOUBLE)::FLOAT = f THEN printf('%.${digits}e', f::DOUBLE)`).join('\n    ')}
+    END)::DOUBLE::VARCHAR END`,
   `CREATE MACRO parity_string(s) AS
     replace(replace(to_json(s::VARCHAR)::VARCHAR, chr(8232), '\\u2028'), chr(8233), '\\u2029')`,
   `CREATE MACRO parity_time(t, zone) AS '"' || strftime(make_timestamp(epoch_us(t)), '%Y-%m-%dT%H:%M:%S.%f') || zone || '"'`,

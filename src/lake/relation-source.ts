@@ -36,11 +36,13 @@ export async function openEngineSource(engine: Engine, reader: ObjectReader): Pr
 
 /**
  * Settings that our own SQL relies on: a folder named `x=5` says nothing about a column `x` (the Delta log does), and lists of files and
- * statements over them may be long.
+ * statements over them may be long; text becomes the nearest double, not one beside it.
  */
 async function prepare(engine: Engine): Promise<void> {
   if (prepared.has(engine)) return;
-  await engine.execute('SET use_hive_partitioning=0, max_query_size=1073741824, glob_expansion_max_elements=10000000');
+  await engine.execute(
+    'SET use_hive_partitioning=0, precise_float_parsing=1, max_query_size=1073741824, glob_expansion_max_elements=10000000',
+  );
   prepared.add(engine);
 }
 

@@ -161,11 +161,21 @@ function floatText(value: number, digits: (value: number) => string): string {
 
 /** The fewest digits that give the same 32-bit float. */
 function shortestFloat(value: number): string {
-  for (let precision = 1; precision < 9; precision++) {
-    const text = value.toPrecision(precision);
+  for (let digits = 1; digits < 9; digits++) {
+    const text = rounded(value, digits);
     if (Math.fround(Number(text)) === value) return String(Number(text));
   }
-  return String(Number(value.toPrecision(9)));
+  return String(Number(rounded(value, 9)));
+}
+
+/** Rounded to a number of digits; a tie goes to the even digit, as in other languages (JavaScript rounds it up). */
+function rounded(value: number, digits: number): string {
+  const text = value.toExponential(digits - 1);
+  const [mantissa = '', exponent = ''] = text.split('e');
+  const [all = ''] = value.toExponential(100).split('e');
+  const isTie = /^50*$/.test(all.replace(/[-.]/g, '').slice(digits));
+  const last = Number(mantissa.at(-1));
+  return isTie && last % 2 === 1 ? `${mantissa.slice(0, -1)}${last - 1}e${exponent}` : text;
 }
 
 /** An unscaled integer: a number, a bigint, or big-endian bytes in two's complement. */
