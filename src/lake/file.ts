@@ -1,10 +1,11 @@
 import { randomUUID } from 'node:crypto';
 import { constants, createWriteStream } from 'node:fs';
-import { copyFile, link, mkdir, open, rename, rm, rmdir } from 'node:fs/promises';
+import { copyFile, link, open, rename, rm, rmdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { ParityError } from '../support/error.ts';
+import { makeFolder } from '../support/folder.ts';
 import { FileReader, fileError, hasCode, pathOfKey, TEMPORARY_MARK } from './file-reader.ts';
 import { formatLocation } from './location.ts';
 import type { Location, ObjectStore } from './store.ts';
@@ -81,13 +82,14 @@ export class FileStore extends FileReader implements ObjectStore {
     const path = this.path(key);
     const partial = join(dirname(path), `${TEMPORARY_MARK}${randomUUID()}`);
     try {
-      await mkdir(dirname(path), { recursive: true });
+      await makeFolder(dirname(path), 0o777);
       await write(partial);
       await give(partial, path);
     } catch (error) {
       throw fileError(error, 'Writing', this.url(key));
     } finally {
-      await rm(partial, { force: true });
+      // The error that matters is the one above, if there was one.
+      await rm(partial, { force: true }).catch(() => undefined);
     }
   }
 }
