@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import type { Engine } from '../engine/engine.ts';
 import { quoteIdentifier, quoteString } from '../engine/sql.ts';
-import { ParityError } from '../support/error.ts';
+import { ParityError, toParityError } from '../support/error.ts';
 import { filesAt } from './format-files.ts';
 import type { Relation } from './relation.ts';
 import { type EngineSource, fileTable, openEngineSource } from './relation-source.ts';
@@ -29,17 +29,22 @@ export async function textRelation(
   const keys = await filesAt(reader, path, suffixes);
   const source = await openEngineSource(engine, reader);
   await source.place(keys);
-  const table =
-    format === 'csv' ? await csvTable(engine, source, keys, name) : await jsonTable(engine, source, keys, name);
+  try {
+    const isCsv = format === 'csv';
+    const table = isCsv ? await csvTable(engine, source, keys, name) : await jsonTable(engine, source, keys, name);
+    return await typed(engine, table, name);
+  } catch (error) {
+    throw readingError(error, format, name);
+  }
+}
+
+/** Writes the table with its columns' types as Parquet, and returns the relation over that. */
+async function typed(engine: Engine, table: TextTable, name: string): Promise<Relation> {
   const kinds = await inferredKinds(engine, table);
-  const fields = table.columns.map(
-    (column, index): Field => ({
-      name: column.name,
-      physicalName: column.name,
-      nullable: true,
-      type: { kind: kinds[index] ?? 'string' },
-    }),
-  );
+  const fields = table.columns.map((column, index): Field => {
+    const kind = kinds[index] ?? 'string';
+    return { name: column.name, physicalName: column.name, nullable: true, type: { kind } };
+  });
   const file = join(engine.scratch, `text-${nextFile++}.parquet`);
   const values = table.columns.map(
     (column, index) => `${typedValue(column.text, kinds[index] ?? 'string')} AS ${quoteIdentifier(column.name)}`,
@@ -51,13 +56,24 @@ export async function textRelation(
   const stored = fileTable([file], 'Parquet', columns.join(', '));
   const [counted] = await engine.rows<{ n: string }>(`SELECT count() AS n FROM ${stored}`);
   const names = fields.map((field) => `t.${quoteIdentifier(field.name)} AS ${quoteIdentifier(field.name)}`);
-  return {
-    columns: fields,
-    sql: `SELECT ${names.join(', ')} FROM ${stored} AS t`,
-    rows: Number(counted?.n),
-    name,
-    sizeBytes: undefined,
-  };
+  const sql = `SELECT ${names.join(', ')} FROM ${stored} AS t`;
+  return { columns: fields, sql, rows: Number(counted?.n), name, sizeBytes: undefined };
+}
+
+/** What the engine says of text that it cannot read quotes the text: only the row's number goes further. */
+function readingError(error: unknown, format: string, name: string): ParityError {
+  const known = toParityError(error);
+  if (known.code !== 'Internal' && !/^While /.test(known.message)) return known;
+  if (
+    !/CANNOT_|INCORRECT_DATA|UNKNOWN_FIELD|Cannot parse|cannot be extracted/.test(`${known.subject} ${known.message}`)
+  )
+    return known;
+  const row = /\(at row (\d+)\)/.exec(known.message)?.[1];
+  return new ParityError(
+    'CorruptTable',
+    `Reading ${name} as ${format}${row === undefined ? '' : `, row ${row}`}: a row has other fields than the header, or quotes are not closed.`,
+    { subject: name, cause: error },
+  );
 }
 
 let nextFile = 1;

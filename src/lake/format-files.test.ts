@@ -1,0 +1,184 @@
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { expect } from 'chai';
+import { openEngine } from '../engine/chdb.ts';
+import type { Engine } from '../engine/engine.ts';
+import { toParityError } from '../support/error.ts';
+import { openRelation, parsePlace } from './format-files.ts';
+import { formatType } from './relation-types.ts';
+
+describe('a location as a relation', () => {
+  const folder = process.cwd();
+  let scratch: string;
+  let engine: Engine;
+
+  before(async () => {
+    scratch = await mkdtemp(join(tmpdir(), 'parity-format-'));
+    process.chdir('/');
+    engine = await openEngine({ scratch, memoryBytes: 1_000_000_000, threads: 2 });
+  });
+
+  after(async () => {
+    await engine.close();
+    process.chdir(folder);
+    await rm(scratch, { recursive: true });
+  });
+
+  async function read(
+    format: string,
+    name: string,
+    ...files: readonly string[]
+  ): Promise<{ types: string; rows: unknown[] }> {
+    await mkdir(join(scratch, name));
+    for (const [index, text] of files.entries()) await writeFile(join(scratch, name, `${index}.${format}`), text);
+    const relation = await openRelation(engine, `${format}:${name}`, { folder: scratch });
+    const rows = await engine.rows<Record<string, unknown>>(`SELECT * FROM (${relation.sql})`);
+    expect(relation.rows).to.equal(rows.length);
+    return {
+      types: relation.columns.map(({ type }) => formatType(type)).join(' '),
+      rows: rows.map((row) => Object.values(row)),
+    };
+  }
+
+  /** Values of one CSV column, its type, and the values as they are read. */
+  const columns: readonly (readonly [string, readonly string[], string, readonly unknown[]])[] = [
+    ['integers', ['1', '-9223372036854775808', '0'], 'long', ['1', '-9223372036854775808', '0']],
+    ['integers beyond 64 bits', ['1', '9223372036854775808'], 'string', ['1', '9223372036854775808']],
+    ['leading zeros', ['007', '1'], 'string', ['007', '1']],
+    ['a plus sign', ['+1'], 'string', ['+1']],
+    ['doubles', ['1', '-2.50', '5e-324', '0.30000000000000004'], 'double', [1, -2.5, 5e-324, 0.30000000000000004]],
+    ['more digits than a double has', ['0.1234567890123456789'], 'string', ['0.1234567890123456789']],
+    ['a number beyond all doubles', ['1e999'], 'string', ['1e999']],
+    ['booleans', ['true', 'false'], 'boolean', [true, false]],
+    ['booleans in another case', ['True'], 'string', ['True']],
+    ['dates', ['0001-01-01', '1970-01-01', '2000-02-29', '9999-12-31'], 'date', [-719162, 0, 11016, 2932896]],
+    ['a day that is none', ['2013-02-29'], 'string', ['2013-02-29']],
+    ['wall clocks', ['1969-12-31 23:59:59.999999', '1970-01-01T00:00:00'], 'timestamp_ntz', ['-1', '0']],
+    [
+      'instants',
+      ['1970-01-01T00:00:00Z', '1970-01-01 02:00:00.5+02:00', '1969-12-31T19:00:00-0500'],
+      'timestamp',
+      ['0', '500000', '0'],
+    ],
+    [
+      'instants beside wall clocks',
+      ['1970-01-01T00:00:00Z', '1970-01-01T00:00:00'],
+      'string',
+      ['1970-01-01T00:00:00Z', '1970-01-01T00:00:00'],
+    ],
+    ['nanoseconds', ['1970-01-01 00:00:00.000000001'], 'string', ['1970-01-01 00:00:00.000000001']],
+    ['NULL beside the empty string', ['', '""', '\\N', 'NULL'], 'string', [null, '', null, 'NULL']],
+    ['NULL beside numbers', ['1', ''], 'long', ['1', null]],
+    ['white space', [' 1', '"a ""b"",\nc "'], 'string', [' 1', 'a "b",\nc ']],
+  ];
+  for (const [title, values, type, expected] of columns) {
+    it(`csv: ${title}`, async () => {
+      const text = ['a,n', ...values.map((value, n) => `${value},${n}`)].join('\n');
+      const { types, rows } = await read('csv', `csv-${title}`, text);
+      expect(types).to.equal(`${type} long`);
+      expect(rows).to.deep.equal(expected.map((value, n) => [value, String(n)]));
+    });
+  }
+
+  it('csv: files with the same columns in another order are one table', async () => {
+    const { rows } = await read('csv', 'orders', 'a,b\n1,x\n', 'b,a\ny,2\n');
+    expect(rows).to.have.deep.members([
+      ['1', 'x'],
+      ['2', 'y'],
+    ]);
+  });
+
+  it('ndjson: types, NULLs, missing keys and nested values', async () => {
+    const lines = [
+      '{"n": 1, "s": "1", "b": true, "d": "2013-01-01", "x": {"k": [1, null]}}',
+      '',
+      '{"n": -2, "s": null, "d": null, "é": 1.5}',
+    ];
+    const { types, rows } = await read('ndjson', 'lines', lines.join('\n'));
+    expect(types).to.equal('boolean date long string string double');
+    expect(rows).to.deep.equal([
+      [true, 15706, '1', '1', '{"k":[1,null]}', null],
+      [null, null, '-2', null, null, 1.5],
+    ]);
+  });
+
+  const refused: readonly (readonly [string, string, readonly string[], RegExp])[] = [
+    ['a line that is cut', 'ndjson', ['{"a":1}\n{"a":'], /1 lines are no JSON objects/],
+    ['a key twice', 'ndjson', ['{"a":1,"a":2}'], /1 lines have a key twice/],
+    ['a number beyond 64 bits', 'ndjson', ['{"a":18446744073709551616}'], /number beyond 64 bits/],
+    ['a row with a field less', 'csv', ['a,b\n1\n'], /a row has other fields than the header/],
+    [
+      'a later row with a field more',
+      'csv',
+      [`a,b\n${'1,2\n'.repeat(3000)}1,2,3\n`],
+      /a row has other fields/,
+    ],
+    ['a column twice', 'csv', ['a,a\n1,2\n'], /a row has other fields|twice/],
+    ['files with other columns', 'csv', ['a,b\n1,2\n', 'a,c\n1,2\n'], /has another header/],
+    ['nothing', 'csv', [], /No .csv/],
+  ];
+  for (const [title, format, files, message] of refused) {
+    it(`${format}: ${title} is refused`, async () => {
+      const error = toParityError(await read(format, `refused ${title}`, ...files).catch((thrown: unknown) => thrown));
+      expect(error.code).to.be.oneOf(['CorruptTable', 'NotFound']);
+      expect(error.message).to.match(message);
+    });
+  }
+
+  it('delta: a version of a table, with or without its format named', async () => {
+    const counts: (number | undefined)[] = [];
+    for (const text of [
+      'delta:examples/lake/airlines@3',
+      'examples/lake/airlines',
+      `file://${folder}/examples/lake/airlines`,
+    ]) {
+      counts.push((await openRelation(engine, text, { folder })).rows);
+    }
+    expect(counts).to.deep.equal([17, 16, 16]);
+  });
+
+  it('parquet: files of a folder are one table, those with a column less have NULL there', async () => {
+    await mkdir(join(scratch, 'pq', 'x=9'), { recursive: true });
+    await engine.execute(
+      `INSERT INTO FUNCTION file('${scratch}/pq/a.parquet', Parquet) SELECT 1::Int64 AS id, 'x' AS s`,
+    );
+    await engine.execute(`INSERT INTO FUNCTION file('${scratch}/pq/x=9/b.parquet', Parquet) SELECT 2::Int64 AS id`);
+    for (const text of ['parquet:pq', 'parquet:pq/**.parquet', join(scratch, 'pq')]) {
+      const relation = await openRelation(engine, text, { folder: scratch });
+      const rows = await engine.rows(`SELECT * FROM (${relation.sql}) ORDER BY id`);
+      expect(rows, text).to.deep.equal([
+        { id: '1', s: 'x' },
+        { id: '2', s: null },
+      ]);
+    }
+  });
+
+  it('iceberg: a table that is not there is an error', async () => {
+    const error = toParityError(
+      await openRelation(engine, 'iceberg:/nowhere/table').catch((thrown: unknown) => thrown),
+    );
+    expect(error.message).to.match(/nowhere/);
+  });
+
+  const places: readonly (readonly [string, string, string, string | undefined])[] = [
+    ['delta:s3://bucket/lake/flights@12', 's3://bucket', 'lake/flights', '12'],
+    ['parquet:s3://bucket/out/*.parquet', 's3://bucket', 'out/*.parquet', undefined],
+    ['csv:file:///data/my%20rows.csv', 'file:///data', 'my rows.csv', undefined],
+    ['delta:flights@3', `file://${resolve('/home/me')}`, 'flights', '3'],
+    ['parquet:at@1', `file://${resolve('/home/me')}`, 'at@1', undefined],
+  ];
+  for (const [text, root, path, version] of places) {
+    it(`${text} is ${path} in ${root}`, () => {
+      expect(parsePlace(text, '/home/me')).to.include({ root, path, version });
+    });
+  }
+
+  for (const text of ['', 'delta:', 'http://host/table', 'gs://bucket/table']) {
+    it(`'${text}' names no table`, () => {
+      expect(() => parsePlace(text, '/'))
+        .to.throw('names no table')
+        .with.property('code', 'BadUsage');
+    });
+  }
+});
