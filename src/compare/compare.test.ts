@@ -226,6 +226,25 @@ describe('comparing two relations', () => {
     assert.deepEqual(result.causes, [{ rule: 'MissingTail', detail: 'the last by id', explains: 1_000 }]);
   });
 
+  it('counts repeated keys range by range where there are many', async () => {
+    const side = (expression: string, n: number) => ({
+      ...relationOf(one, []),
+      rows: undefined,
+      sql: `SELECT CAST(intDiv(number, 2), 'Nullable(Int64)') AS id, CAST(${expression}, 'Nullable(String)') AS v FROM numbers(${n})`,
+    });
+    const candidate = side("if(number % 4 = 0, 'x', toString(number))", 210_002);
+    const { rows } = await compareRelations(engine, side('toString(number)', 210_000), candidate, defaults);
+    assert.deepEqual(rows, {
+      baseline: 210_000,
+      candidate: 210_002,
+      matched: 157_500,
+      missing: 0,
+      extra: 2,
+      changed: 52_500,
+      duplicated: 0,
+    });
+  });
+
   it('chooses the same samples in every run, masked by default', async () => {
     const left = relationOf(one, [
       [1, 'a'],

@@ -163,13 +163,13 @@ async function pairRows(engine: Engine, work: WorkTables, input: DrillInput, opt
     options,
   );
   const repeated = await findRepeatedKeys(engine, work, options);
-  const isRepeated = repeated.keys <= manyKeys ? `kh IN (SELECT kh FROM ${work.repeated})` : '1';
-  const parts = [
-    ...(repeated.keys <= manyKeys
-      ? [pairsOfUniqueKeys(work, plan, repeated.keys === 0 ? '1' : `NOT ${isRepeated}`)]
-      : []),
-    ...(repeated.keys > 0 ? [pairsOfRepeatedKeys(work, plan, isRepeated)] : []),
-  ];
+  const parts = slices(repeated.rows).flatMap((range) => {
+    const isRepeated = `kh IN (SELECT kh FROM ${work.repeated} WHERE ${range})`;
+    return [
+      pairsOfUniqueKeys(work, plan, repeated.keys === 0 ? range : `${range} AND NOT ${isRepeated}`),
+      ...(repeated.keys === 0 ? [] : [pairsOfRepeatedKeys(work, plan, `${range} AND ${isRepeated}`)]),
+    ];
+  });
   for (const paired of parts)
     await engine.execute(
       `INSERT INTO ${work.pairs} (kh, pos, class, is_copy, in_base, is_base, x, ax, ${cells.map((cell) => cell.name).join(', ')})
@@ -180,23 +180,38 @@ async function pairRows(engine: Engine, work: WorkTables, input: DrillInput, opt
   return { pairs: work.pairs, duplicatedKeys: repeated.inBaseline };
 }
 
+/**
+ * Conditions that cut the keys into ranges with about as many rows of repeated keys as can be sorted in little memory. Key hashes are
+ * spread evenly, so equal ranges hold about equally much; only the copies of a single key cannot be told apart.
+ */
+function slices(repeatedRows: number): string[] {
+  const count = Math.max(1, Math.ceil(repeatedRows / 200_000));
+  if (count === 1) return ['1'];
+  const edge = (n: number): string =>
+    `toUInt128('${(2n ** 128n * BigInt(n)) / BigInt(count) - (n === count ? 1n : 0n)}')`;
+  return Array.from(
+    { length: count },
+    (_, i) => `kh >= ${edge(i)} AND kh ${i === count - 1 ? '<=' : '<'} ${edge(i + 1)}`,
+  );
+}
+
 /** Keys that a side holds more than once go to a table of their own: only their rows need sorting. */
 async function findRepeatedKeys(
   engine: Engine,
   { rows, repeated }: WorkTables,
   options: QueryOptions,
-): Promise<{ keys: number; inBaseline: number }> {
-  await engine.execute(`CREATE TABLE ${repeated} (kh UInt128, nb UInt64) ${diskTable('kh')}`, options);
+): Promise<{ keys: number; rows: number; inBaseline: number }> {
+  await engine.execute(`CREATE TABLE ${repeated} (kh UInt128, nb UInt64, n UInt64) ${diskTable('kh')}`, options);
   await engine.execute(
-    `INSERT INTO ${repeated} SELECT kh, countIf(side = 0) AS nb FROM ${rows} WHERE side < 2
-     GROUP BY kh HAVING nb > 1 OR countIf(side = 1) > 1 ${bounded}`,
+    `INSERT INTO ${repeated} SELECT kh, countIf(side = 0) AS nb, count() AS n FROM ${rows} WHERE side < 2
+     GROUP BY kh HAVING nb > 1 OR n - nb > 1 ${bounded}`,
     options,
   );
-  const [found] = await engine.rows<{ n: string; b: string }>(
-    `SELECT count() AS n, countIf(nb > 1) AS b FROM ${repeated}`,
+  const [found] = await engine.rows<{ keys: string; r: string; b: string }>(
+    `SELECT count() AS keys, sum(n) AS r, countIf(nb > 1) AS b FROM ${repeated}`,
     options,
   );
-  return { keys: Number(found?.n ?? 0), inBaseline: Number(found?.b ?? 0) };
+  return { keys: Number(found?.keys ?? 0), rows: Number(found?.r ?? 0), inBaseline: Number(found?.b ?? 0) };
 }
 
 /** Pairs with what the base has of their key: whether it has it, whether the candidate holds exactly its rows, and its values. */
