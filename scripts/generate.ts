@@ -1,11 +1,13 @@
 /**
- * Makes everything that follows from the run's CRD: the plan's CRD, the TypeScript types, and the reference of the manifest.
+ * Makes everything that follows from the run's CRD: the plan's CRD, the TypeScript types, and the references of the
+ * manifest and the command line.
  *
  *     node scripts/generate.ts            writes what differs
  *     node scripts/generate.ts --check    writes nothing; exit code 1 names what differs
  */
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { cliReference } from './generate/cli.ts';
 import { planDefinition } from './generate/plan.ts';
 import { manifestReference } from './generate/reference.ts';
 import { enumConstants, typeDeclarations } from './generate/types.ts';
@@ -21,6 +23,7 @@ export async function generated(): Promise<ReadonlyMap<string, string>> {
     ['src/api/generated/types.ts', await typeDeclarations(run)],
     ['src/api/generated/enums.ts', enumConstants(run)],
     ['docs/reference/manifest.md', manifestReference(run)],
+    ['docs/reference/cli.md', cliReference()],
   ]);
 }
 
@@ -38,7 +41,7 @@ function onDisk(path: string): string | undefined {
 async function main(isCheck: boolean): Promise<void> {
   const stale = await drifted();
   if (isCheck) {
-    for (const path of stale) console.error(`${path} does not follow from ${RUN}; run: npm run generate`);
+    for (const path of stale) console.error(`${path} is not what the CRD and the code say; run: npm run generate`);
     process.exitCode = stale.length === 0 ? 0 : 1;
     return;
   }
