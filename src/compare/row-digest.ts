@@ -18,11 +18,11 @@ export interface RowDigest {
  * Throws `CorruptTable` where the relation knows its number of rows and another number came.
  */
 export async function rowDigest(engine: Engine, relation: Relation, options: QueryOptions = {}): Promise<RowDigest> {
-  const [found] = await engine.rows<{ n: string; h: string }>(
-    `SELECT count() AS n, toString(sum(${rowHash(relation.columns)})) AS h FROM (${relation.sql})`,
+  const [found] = await engine.rows<Record<string, string>>(
+    `SELECT count() AS ${ownName('n')}, toString(sum(${rowHash(relation.columns)})) AS ${ownName('h')} FROM (${relation.sql})`,
     options,
   );
-  const rows = Number(found?.n ?? 0);
+  const rows = Number(found?.['parity~n'] ?? 0);
   if (relation.rows !== undefined && relation.rows !== rows)
     throw new ParityError(
       'CorruptTable',
@@ -32,7 +32,7 @@ export async function rowDigest(engine: Engine, relation: Relation, options: Que
         advice: 'Check the data files of the table: one may be truncated, or its statistics wrong.',
       },
     );
-  const sum = BigInt.asUintN(128, BigInt(found?.h ?? 0));
+  const sum = BigInt.asUintN(128, BigInt(found?.['parity~h'] ?? 0));
   return { rows, digest: `${rows.toString(16)}-${sum.toString(16).padStart(32, '0')}` };
 }
 
@@ -42,12 +42,20 @@ export async function columnDigests(
   relation: Relation,
   options: QueryOptions = {},
 ): Promise<ReadonlyMap<string, string>> {
-  const sums = relation.columns.map((column, index) => `toString(sum(${rowHash([column])})) AS c${index}`);
+  const sums = relation.columns.map((column, index) => `toString(sum(${rowHash([column])})) AS ${ownName(index)}`);
   const [found] = await engine.rows<Record<string, string>>(
     `SELECT ${sums.join(', ')} FROM (${relation.sql})`,
     options,
   );
-  return new Map(relation.columns.map((column, index) => [column.name, found?.[`c${index}`] ?? '']));
+  return new Map(relation.columns.map((column, index) => [column.name, found?.[`parity~${index}`] ?? '']));
+}
+
+/**
+ * A quoted name for what a query computes beside a table's own columns. In the engine an alias hides a column of its name wherever the query says it,
+ * so a plain `n` would replace a user's column `n` without a word; columns that begin with `parity~` are refused.
+ */
+export function ownName(name: string | number): string {
+  return `\`parity~${name}\``;
 }
 
 /**

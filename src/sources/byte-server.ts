@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer, type ServerResponse } from 'node:http';
+import { ownName } from '../compare/row-digest.ts';
 import type { Engine } from '../engine/engine.ts';
 import { quoteIdentifier, quoteString } from '../engine/sql.ts';
 import { engineType } from '../lake/relation-types.ts';
@@ -64,7 +65,7 @@ export const readBytesSettings = 'http_max_tries = 1, http_make_head_request = 0
 
 /** Columns of a structure that arrive as text and are cast in the query, by position, so that no name has to be quoted twice. */
 export function positional(types: readonly string[]): string {
-  return types.map((type, index) => `c${index} ${type}`).join(', ');
+  return types.map((type, index) => `${ownName(index)} ${type}`).join(', ');
 }
 
 /** The structure of a file that holds columns in canonical engine types. */

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { rowHash } from '../compare/row-digest.ts';
+import { ownName, rowHash } from '../compare/row-digest.ts';
 import type { Engine, QueryOptions } from '../engine/engine.ts';
 import { quoteIdentifier, quoteString } from '../engine/sql.ts';
 import type { Relation } from '../lake/relation.ts';
@@ -13,6 +13,9 @@ export interface Changes {
 }
 
 const bucketCount = 4096;
+
+/** Hash, count, number of copies to change, number of the copy, bucket. */
+const own = { h: ownName('h'), n: ownName('n'), c: ownName('c'), i: ownName('i'), bucket: ownName('bucket') };
 
 /**
  * The rows to delete from `base` and to insert into it so that it becomes `target`, as multisets of whole rows (an update is one of each). Both have
@@ -28,11 +31,11 @@ export async function computeChanges(
   const folder = join(engine.scratch, `changes-${process.pid}-${sequence++}`);
   const hash = rowHash(target.columns);
   const filter = await differingBuckets(engine, hash, base, target, options);
-  const hashes = `file(${quoteString(join(folder, 'hashes.native'))}, Native, 'parity_h UInt128, parity_n Int64')`;
+  const hashes = `file(${quoteString(join(folder, 'hashes.native'))}, Native, ${quoteString(`${own.h} UInt128, ${own.n} Int64`)})`;
   const side = (relation: Relation, sign: 1 | -1): string =>
-    `SELECT ${hash} AS parity_h, ${sign}::Int64 AS parity_n FROM (${relation.sql}) WHERE ${filter}`;
+    `SELECT ${hash} AS ${own.h}, ${sign}::Int64 AS ${own.n} FROM (${relation.sql}) WHERE ${filter}`;
   await engine.execute(
-    `INSERT INTO FUNCTION ${hashes} SELECT parity_h, sum(parity_n) AS parity_n FROM (${side(target, 1)} UNION ALL ${side(base, -1)}) GROUP BY parity_h HAVING parity_n != 0`,
+    `INSERT INTO FUNCTION ${hashes} SELECT ${own.h}, sum(${own.n}) AS ${own.n} FROM (${side(target, 1)} UNION ALL ${side(base, -1)}) GROUP BY ${own.h} HAVING ${own.n} != 0`,
     options,
   );
   const rowsOf = (relation: Relation, sign: 1 | -1, name: string): Promise<Relation & { readonly rows: number }> =>
@@ -59,9 +62,9 @@ async function differingBuckets(
   options: QueryOptions,
 ): Promise<string> {
   const side = (relation: Relation, sign: string): string =>
-    `SELECT ${bucketOf(hash)} AS bucket, ${sign}1 AS n, ${sign}reinterpretAsInt128(${hash}) AS h FROM (${relation.sql})`;
+    `SELECT ${bucketOf(hash)} AS ${own.bucket}, ${sign}1 AS ${own.n}, ${sign}reinterpretAsInt128(${hash}) AS ${own.h} FROM (${relation.sql})`;
   const found = await engine.rows<{ bucket: number }>(
-    `SELECT bucket FROM (${side(target, '')} UNION ALL ${side(base, '-')}) GROUP BY bucket HAVING sum(n) != 0 OR sum(h) != 0 ORDER BY bucket`,
+    `SELECT ${own.bucket} AS bucket FROM (${side(target, '')} UNION ALL ${side(base, '-')}) GROUP BY bucket HAVING sum(${own.n}) != 0 OR sum(${own.h}) != 0 ORDER BY bucket`,
     options,
   );
   if (found.length === 0) return 'false';
@@ -86,10 +89,10 @@ async function writeRows(
   const file = quoteString(part.file);
   await engine.execute(
     `INSERT INTO FUNCTION file(${file}, Parquet) SELECT ${columns} FROM (
-       SELECT ${columns}, parity_c, row_number() OVER (PARTITION BY parity_h) AS parity_i
-       FROM (SELECT *, ${part.hash} AS parity_h FROM (${relation.sql}) WHERE ${part.filter}) AS r
-       INNER JOIN (SELECT parity_h, ${sign}parity_n AS parity_c FROM ${part.hashes} WHERE ${sign}parity_n > 0) AS c USING (parity_h)
-     ) WHERE parity_i <= parity_c SETTINGS output_format_parquet_compression_method = 'lz4'`,
+       SELECT ${columns}, ${own.c}, row_number() OVER (PARTITION BY ${own.h}) AS ${own.i}
+       FROM (SELECT *, ${part.hash} AS ${own.h} FROM (${relation.sql}) WHERE ${part.filter}) AS r
+       INNER JOIN (SELECT ${own.h}, ${sign}${own.n} AS ${own.c} FROM ${part.hashes} WHERE ${sign}${own.n} > 0) AS c USING (${own.h})
+     ) WHERE ${own.i} <= ${own.c} SETTINGS output_format_parquet_compression_method = 'lz4'`,
     options,
   );
   const table = `file(${file}, Parquet, ${quoteString(canonicalStructure(relation.columns))})`;

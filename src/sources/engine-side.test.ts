@@ -131,6 +131,18 @@ describe('what the engine does for sources', () => {
       assert.deepEqual(await rowDigest(engine, deletes), await rowDigest(engine, base));
       assert.deepEqual(await rowDigest(engine, inserts), await rowDigest(engine, target));
     });
+    it('are right for columns with the names which queries like to use themselves', async () => {
+      const columns = ['n', 'h', 'c', 'i', 'bucket', 'c0'].map((name) => ({ ...id, name }));
+      const [base, target] = [
+        rows(columns, '1, 2, 3, 4, 5, 6', '2, 3, 4, 5, 6, 7'),
+        rows(columns, '1, 2, 3, 4, 5, 6', '2, 3, 4, 5, 6, 8'),
+      ];
+      const { deletes, inserts } = await computeChanges(engine, base, target);
+      assert.deepEqual(await rowDigest(engine, deletes), await rowDigest(engine, rows(columns, '2, 3, 4, 5, 6, 7')));
+      assert.deepEqual(await rowDigest(engine, inserts), await rowDigest(engine, rows(columns, '2, 3, 4, 5, 6, 8')));
+      assert.deepEqual((await checkKey(engine, [base], ['n', 'h'])).primaryKey, ['n', 'h']);
+      assert.equal((await columnDigests(engine, base)).size, 6);
+    });
     it('see a column that came later as NULL', async () => {
       const padded = withColumns(rows([id], '1'), [id, text]);
       assert.deepEqual(await rowDigest(engine, padded), await rowDigest(engine, rows([id, text], '1, NULL')));

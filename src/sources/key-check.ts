@@ -1,3 +1,4 @@
+import { ownName } from '../compare/row-digest.ts';
 import type { Engine, QueryOptions } from '../engine/engine.ts';
 import { quoteIdentifier } from '../engine/sql.ts';
 import type { Relation } from '../lake/relation.ts';
@@ -45,16 +46,16 @@ async function checkRelation(
   const texts = relation.columns.filter(({ name, type }) => key.includes(name) && isVariable(type.kind));
   const longest = texts.map(
     ({ name, type }, index) =>
-      `max(${type.kind === 'binary' ? 'length' : 'lengthUTF8'}(${quoteIdentifier(name)})) AS l${index}`,
+      `max(${type.kind === 'binary' ? 'length' : 'lengthUTF8'}(${quoteIdentifier(name)})) AS ${ownName(index)}`,
   );
   const [row] = await engine.rows<Record<string, string | number | null>>(
-    `SELECT ${[`countIf(${columns.map((column) => `${column} IS NULL`).join(' OR ')}) AS nulls`, ...longest].join(', ')} FROM (${relation.sql})`,
+    `SELECT ${[`countIf(${columns.map((column) => `${column} IS NULL`).join(' OR ')}) AS ${ownName('nulls')}`, ...longest].join(', ')} FROM (${relation.sql})`,
     options,
   );
   texts.forEach(({ name }, index) => {
-    lengths[name] = Math.max(lengths[name] ?? 0, Number(row?.[`l${index}`] ?? 0));
+    lengths[name] = Math.max(lengths[name] ?? 0, Number(row?.[`parity~${index}`] ?? 0));
   });
-  const nulls = Number(row?.nulls ?? 0);
+  const nulls = Number(row?.['parity~nulls'] ?? 0);
   const duplicates = await countDuplicates(engine, relation, columns, options);
   if (nulls === 0 && duplicates === 0) return undefined;
   const parts = [...(duplicates > 0 ? [`${duplicates} duplicates`] : []), ...(nulls > 0 ? [`${nulls} NULLs`] : [])];
@@ -68,8 +69,9 @@ async function countDuplicates(
   columns: readonly string[],
   options: QueryOptions,
 ): Promise<number> {
+  const n = ownName('n');
   const [row] = await engine.rows<{ n: string | null }>(
-    `SELECT sum(n - 1) AS n FROM (SELECT count() AS n FROM (${relation.sql}) GROUP BY xxh3_128(tuple(${columns.join(', ')})) HAVING n > 1)`,
+    `SELECT sum(${n} - 1) AS n FROM (SELECT count() AS ${n} FROM (${relation.sql}) GROUP BY xxh3_128(tuple(${columns.join(', ')})) HAVING ${n} > 1)`,
     options,
   );
   return Number(row?.n ?? 0);

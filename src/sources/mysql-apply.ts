@@ -36,6 +36,9 @@ export async function insertRows(
   return await run(client, `INSERT INTO ${mysqlIdentifier(table.name)} (${columns}) SELECT ${columns} FROM ${staged}`);
 }
 
+/** Names beside the table's own columns: the text of a row, that of a row that goes, how many copies go, which copy this is. */
+const own = { r: '`parity~r`', w: '`parity~w`', n: '`parity~n`', i: '`parity~i`' };
+
 async function deleteByKey(client: Connection, table: SourceTable, staged: string): Promise<number> {
   const match = table.primaryKey.map(mysqlIdentifier).map((key) => `t.${key} = d.${key}`);
   return await run(client, `DELETE t FROM ${mysqlIdentifier(table.name)} t JOIN ${staged} d ON ${match.join(' AND ')}`);
@@ -53,10 +56,11 @@ async function deleteByRow(client: Connection, table: SourceTable, staged: strin
   await client.query(
     `CREATE TEMPORARY TABLE ${stay} AS
      SELECT ${columns} FROM (
-       SELECT t.*, w.n, ROW_NUMBER() OVER (PARTITION BY w.r) AS i
-       FROM (SELECT ${columns}, ${rowText(table)} AS r FROM ${name}) t
-       JOIN (SELECT r, COUNT(*) AS n FROM (SELECT ${rowText(table)} AS r FROM ${staged}) s GROUP BY r) w ON t.r = w.r
-     ) matched WHERE i > n`,
+       SELECT t.*, w.${own.n}, ROW_NUMBER() OVER (PARTITION BY w.${own.w}) AS ${own.i}
+       FROM (SELECT ${columns}, ${rowText(table)} AS ${own.r} FROM ${name}) t
+       JOIN (SELECT s.${own.w}, COUNT(*) AS ${own.n} FROM (SELECT ${rowText(table)} AS ${own.w} FROM ${staged}) s GROUP BY s.${own.w}) w
+         ON t.${own.r} = w.${own.w}
+     ) matched WHERE ${own.i} > ${own.n}`,
   );
   const match = table.columns
     .map(({ field }) => mysqlIdentifier(field.name))

@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import type { ServerResponse } from 'node:http';
 import { createConnection } from 'mysql2';
 import type { Connection as Client, RowDataPacket } from 'mysql2/promise';
+import { ownName } from '../compare/row-digest.ts';
 import type { Engine } from '../engine/engine.ts';
 import { quoteIdentifier, quoteString } from '../engine/sql.ts';
 import type { Relation } from '../lake/relation.ts';
@@ -26,7 +27,7 @@ export async function scanMysql<Result extends { readonly rows: number }>(
 ): Promise<Result> {
   const columns = table.columns.map(readMysqlColumn);
   const from = `FROM ${mysqlIdentifier(table.name)}${since(options)}`;
-  const query = `SELECT ${columns.map(({ select }, index) => `${select} AS c${index}`).join(', ')} ${from}`;
+  const query = `SELECT ${columns.map(({ select }, index) => `${select} AS ${ownName(index)}`).join(', ')} ${from}`;
   const values = table.columns.map(
     (column, index) =>
       `${castNested(column, columns[index]?.value ?? 'NULL')} AS ${quoteIdentifier(column.field.name)}`,

@@ -1,3 +1,4 @@
+import { ownName } from '../compare/row-digest.ts';
 import { quoteIdentifier } from '../engine/sql.ts';
 import type { Relation } from '../lake/relation.ts';
 import { engineType } from '../lake/relation-types.ts';
@@ -8,7 +9,7 @@ import { guarded, type RefusalReason, rangeRefusal } from './refusals.ts';
 import type { SourceDriver, SourceTable, SourceTableColumn } from './source.ts';
 
 /** https://dev.mysql.com/doc/refman/8.4/en/innodb-limits.html and https://dev.mysql.com/doc/refman/8.4/en/identifier-length.html */
-const limits: Limits = { engine: 'MySQL', columns: 1017, identifier: { max: 64, unit: 'characters' } };
+const limits: Limits = { engine: 'MySQL', columns: 1017, identifier: { max: 64, unit: 'characters' }, reserved: [] };
 
 /** An index of InnoDB holds 3,072 bytes, and a character up to 4 of them. */
 export const maxKeyBytes = 3072;
@@ -69,7 +70,7 @@ function keyType(type: DataType, length = 255): string | undefined {
  */
 export function loadDataQuery(table: SourceTable, rows: Relation): string {
   const values = table.columns.map((column, index) => guarded(loadValue(column.field), index, refusalsOf(column)));
-  return `SELECT ${values.map((value, index) => `${value} AS c${index}`).join(', ')} FROM (${rows.sql}) SETTINGS format_csv_null_representation = 'NULL'`;
+  return `SELECT ${values.join(', ')} FROM (${rows.sql}) SETTINGS format_csv_null_representation = 'NULL'`;
 }
 
 export const loadDataFormat = `CHARACTER SET binary FIELDS TERMINATED BY ',' OPTIONALLY ENCLOSED BY '"' ESCAPED BY '' LINES TERMINATED BY '\\n'`;
@@ -107,10 +108,11 @@ function refusalsOf({ field }: SourceTableColumn): readonly { when: string; reas
 export function readMysqlColumn({ field, sqlType }: SourceTableColumn, index: number): ReadColumn {
   const column = mysqlIdentifier(field.name);
   const canonical = engineType(field.type);
+  const arrived = ownName(index);
   const asText = {
     select: `CAST(${column} AS CHAR)`,
     arrives: 'Nullable(String)',
-    value: `CAST(c${index} AS ${canonical})`,
+    value: `CAST(${arrived} AS ${canonical})`,
   };
   switch (field.type.kind) {
     case 'byte':
@@ -119,13 +121,13 @@ export function readMysqlColumn({ field, sqlType }: SourceTableColumn, index: nu
     case 'long':
       return asText;
     case 'boolean':
-      return { ...asText, value: `CAST(c${index} = '1' AS ${canonical})` };
+      return { ...asText, value: `CAST(${arrived} = '1' AS ${canonical})` };
     // A float prints six digits; the double that it equals prints all.
     case 'float':
       return {
         ...asText,
         select: `CAST(${column} + 0.0e0 AS CHAR)`,
-        value: `toFloat32(CAST(c${index} AS Nullable(Float64)))`,
+        value: `toFloat32(CAST(${arrived} AS Nullable(Float64)))`,
       };
     case 'double':
     case 'decimal':
@@ -136,9 +138,9 @@ export function readMysqlColumn({ field, sqlType }: SourceTableColumn, index: nu
     case 'timestamp_ntz':
       return { ...asText, select: `CAST(TIMESTAMPDIFF(MICROSECOND, '1970-01-01', ${utc(column, sqlType)}) AS CHAR)` };
     case 'binary':
-      return { ...asText, select: column, value: `c${index}` };
+      return { ...asText, select: column, value: arrived };
     default:
-      return { ...asText, select: isText(sqlType) ? column : asText.select, value: `c${index}` };
+      return { ...asText, select: isText(sqlType) ? column : asText.select, value: arrived };
   }
 }
 

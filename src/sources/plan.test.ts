@@ -126,6 +126,12 @@ describe('a table in a source', () => {
       /columns Id and id are equal but for case/,
     ],
     [
+      'a name that Postgres keeps for itself',
+      () => planPostgres('t', [field('CTID')], plain),
+      /column CTID has a name that Postgres keeps/,
+    ],
+    ['a name of our own', () => planMysql('t', [field('parity~h')], plain), /column parity~h has a name that is kept/],
+    [
       'a name that ends in a space',
       () => planMysql('t', [field('a ')], plain),
       /column 'a ' has a name that it would change/,

@@ -9,6 +9,8 @@ export interface Limits {
   readonly columns: number;
   /** Length of a name, and how it is measured. */
   readonly identifier: { readonly max: number; readonly unit: 'bytes' | 'characters' };
+  /** Names that the engine keeps for columns of its own. */
+  readonly reserved: readonly string[];
 }
 
 /**
@@ -68,6 +70,9 @@ function checkNames(table: string, columns: readonly Field[], limits: Limits): v
   for (const { name } of columns) {
     const subject = `${table}.${name}`;
     const advice = `Leave the column out of this source with sources[].columns: [{ table: ${table}, column: ${name}, omit: true }].`;
+    if (limits.reserved.includes(name.toLowerCase()))
+      refuse(subject, `column ${name} has a name that ${limits.engine} keeps for itself`, advice);
+    if (name.startsWith('parity~')) refuse(subject, `column ${name} has a name that is kept for this software`, advice);
     if (name === '' || name.includes('\0') || name !== name.trimEnd())
       refuse(subject, `column '${name}' has a name that it would change`, advice);
     if (length(name) > max)

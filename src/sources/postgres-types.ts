@@ -1,3 +1,4 @@
+import { ownName } from '../compare/row-digest.ts';
 import { quoteIdentifier } from '../engine/sql.ts';
 import type { Relation } from '../lake/relation.ts';
 import { engineType, isNested } from '../lake/relation-types.ts';
@@ -7,7 +8,12 @@ import { guarded, type RefusalReason, rangeRefusal } from './refusals.ts';
 import type { SourceDriver, SourceTable, SourceTableColumn } from './source.ts';
 
 /** https://www.postgresql.org/docs/current/limits.html */
-const limits: Limits = { engine: 'Postgres', columns: 1600, identifier: { max: 63, unit: 'bytes' } };
+const limits: Limits = {
+  engine: 'Postgres',
+  columns: 1600,
+  identifier: { max: 63, unit: 'bytes' },
+  reserved: ['ctid', 'tableoid', 'xmin', 'xmax', 'cmin', 'cmax'],
+};
 
 /** The table in docs/reference/types.md. */
 export const planPostgres: SourceDriver['plan'] = (table, columns, options) =>
@@ -51,7 +57,7 @@ function postgresType(type: DataType): string {
 /** A query whose TabSeparated output is what `COPY … FROM STDIN` reads: the same escapes, `\N` for NULL. */
 export function copyInQuery(table: SourceTable, rows: Relation): string {
   const values = table.columns.map((column, index) => guarded(copyInValue(column.field), index, refusalsOf(column)));
-  return `SELECT ${values.map((value, index) => `${value} AS c${index}`).join(', ')} FROM (${rows.sql})`;
+  return `SELECT ${values.join(', ')} FROM (${rows.sql})`;
 }
 
 function copyInValue({ name, type }: Field): string {
@@ -91,10 +97,10 @@ export interface ReadColumn {
 export function readColumn({ field, sqlType }: SourceTableColumn, index: number): ReadColumn {
   const column = pgIdentifier(field.name);
   const canonical = engineType(field.type);
-  const plain = { select: column, arrives: canonical, value: `c${index}` };
+  const plain = { select: column, arrives: canonical, value: ownName(index) };
   switch (field.type.kind) {
     case 'binary':
-      return { ...plain, value: `unhex(substring(c${index}, 3))` };
+      return { ...plain, value: `unhex(substring(${ownName(index)}, 3))` };
     case 'date':
       return { ...plain, select: `${column} - DATE '1970-01-01'` };
     case 'timestamp':
@@ -107,7 +113,7 @@ export function readColumn({ field, sqlType }: SourceTableColumn, index: number)
 }
 
 function micros(select: string, index: number): ReadColumn {
-  return { select, arrives: "Nullable(DateTime64(6, 'UTC'))", value: `toUnixTimestamp64Micro(c${index})` };
+  return { select, arrives: "Nullable(DateTime64(6, 'UTC'))", value: `toUnixTimestamp64Micro(${ownName(index)})` };
 }
 
 function isZoned(sqlType: string): boolean {

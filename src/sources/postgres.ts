@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import pg from 'pg';
+import { ownName } from '../compare/row-digest.ts';
 import type { Engine } from '../engine/engine.ts';
 import { quoteIdentifier, quoteString } from '../engine/sql.ts';
 import type { Relation } from '../lake/relation.ts';
@@ -282,10 +283,10 @@ class PostgresSession implements OwnedSession {
 async function notUtf8(engine: Engine, table: SourceTable, rows: Relation, cause: unknown): Promise<ParityError> {
   const texts = table.columns.map(({ field }) => field).filter(({ type }) => type.kind !== 'binary');
   const counts = texts.map(
-    ({ name }, index) => `countIf(NOT isValidUTF8(toString(${quoteIdentifier(name)}))) AS c${index}`,
+    ({ name }, index) => `countIf(NOT isValidUTF8(toString(${quoteIdentifier(name)}))) AS ${ownName(index)}`,
   );
   const [found] = await engine.rows<Record<string, string>>(`SELECT ${counts.join(', ')} FROM (${rows.sql})`);
-  const column = texts.find((_, index) => Number(found?.[`c${index}`] ?? 0) > 0)?.name ?? '(unknown)';
+  const column = texts.find((_, index) => Number(found?.[`parity~${index}`] ?? 0) > 0)?.name ?? '(unknown)';
   return unrepresentable('Postgres', table.name, column, 'text that is not valid UTF-8', cause);
 }
 

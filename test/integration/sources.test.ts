@@ -207,6 +207,17 @@ for (const engineName of ['Postgres', 'MySQL'] as const) {
       );
     });
 
+    it('keeps columns apart that have the names which queries like to use themselves', async () => {
+      const columns = ['n', 'h', 'c0', 'c1', 'c', 'bucket', 'rows', 'value', 'count'].map((name) =>
+        field(name, 'long'),
+      );
+      const values = columns.map(({ name }, index) => `(number * 10 + ${index})::Nullable(Int64) AS \`${name}\``);
+      const relation = fromSql(`SELECT ${values.join(', ')} FROM numbers(3)`, columns);
+      const back = await roundTrip('names of queries', relation, { primaryKey: ['n'], cursor: 'c' });
+      assert.deepEqual(await hexRows(engine, back), await hexRows(engine, relation));
+      assert.deepEqual(await rowDigest(engine, back), await rowDigest(engine, relation));
+    });
+
     it('reads only the rows from a cursor on', async () => {
       const relation = fromSql(
         'SELECT number::Nullable(Int64) AS id, (number * 1000000)::Nullable(Int64) AS at FROM numbers(10)',
@@ -244,15 +255,15 @@ for (const engineName of ['Postgres', 'MySQL'] as const) {
     });
 
     it('deletes as many copies of a row as are asked for where there is no key', async () => {
-      const columns = [field('a', 'double'), field('t', 'string')];
+      const columns = [field('r', 'double'), field('n', 'string')];
       const table = driver.plan('copies', columns, plain);
       const rows = (n: number): Relation =>
         fromSql(
-          `SELECT 0.1::Nullable(Float64) AS a, NULL::Nullable(String) AS t FROM numbers(${n}) UNION ALL SELECT 0.1, '' FROM numbers(2)`,
+          `SELECT 0.1::Nullable(Float64) AS r, NULL::Nullable(String) AS n FROM numbers(${n}) UNION ALL SELECT 0.1, '' FROM numbers(2)`,
           columns,
         );
       await session.load(engine, table, rows(5), quiet);
-      const nulls = fromSql('SELECT 0.1::Nullable(Float64) AS a, NULL::Nullable(String) AS t FROM numbers(3)', columns);
+      const nulls = fromSql('SELECT 0.1::Nullable(Float64) AS r, NULL::Nullable(String) AS n FROM numbers(3)', columns);
       const done = await session.apply(engine, table, { deletes: nulls, inserts: none(columns) }, quiet);
       assert.deepEqual(done, { deleted: 3, inserted: 0 });
       assert.deepEqual(
