@@ -1,6 +1,6 @@
 import type { Engine } from '../engine/engine.ts';
 import { quoteIdentifier } from '../engine/sql.ts';
-import { ParityError } from '../support/error.ts';
+import { ParityError, toParityError } from '../support/error.ts';
 import type { Relation } from './relation.ts';
 import { icebergTable } from './relation-source.ts';
 import type { ObjectReader } from './store.ts';
@@ -20,7 +20,7 @@ export async function icebergRelation(
   const name = `${reader.url(path)}${snapshotId === undefined ? '' : `@${snapshotId}`}`;
   const table = await icebergTable(engine, reader, path);
   const settings = snapshotId === undefined ? '' : ` SETTINGS iceberg_snapshot_id = ${BigInt(snapshotId)}`;
-  const described = await engine.rows<{ name: string; type: string }>(`DESCRIBE ${table}${settings}`);
+  const described = await describe(engine, `${table}${settings}`, name);
   const wanted = described.filter((column) => !omit.includes(column.name));
   const columns = wanted.map((column) => icebergColumn(column.name, column.type, name));
   const values = columns.map(({ field, value }) => `${value} AS ${quoteIdentifier(field.name)}`);
@@ -31,6 +31,20 @@ export async function icebergRelation(
     name,
     sizeBytes: undefined,
   };
+}
+
+async function describe(engine: Engine, table: string, name: string): Promise<{ name: string; type: string }[]> {
+  try {
+    return await engine.rows(`DESCRIBE ${table}`);
+  } catch (error) {
+    const { message, code } = toParityError(error);
+    const isGone = /No snapshot found/i.test(message);
+    const found = isGone ? 'that snapshot is not in its metadata' : message;
+    throw new ParityError(isGone ? 'VersionGone' : code, `Reading the Iceberg table ${name}: ${found}`, {
+      subject: name,
+      cause: error,
+    });
+  }
 }
 
 function icebergColumn(name: string, described: string, table: string): { field: Field; value: string } {
