@@ -82,6 +82,14 @@ describe('the embedded engine', () => {
     assert.equal(error.code, 'Cancelled');
   });
 
+  it('leaves the next statement alone when one was cancelled before it began', async () => {
+    for (let round = 0; round < 20; round++) {
+      const error = await caught(() => engine.rows('SELECT 1', { signal: AbortSignal.abort() }));
+      assert.equal(error.code, 'Cancelled');
+      assert.deepEqual(await engine.rows('SELECT count() AS n FROM numbers(100000)'), [{ n: '100000' }]);
+    }
+  });
+
   it('tells of progress', async () => {
     const seen: number[] = [];
     await engine

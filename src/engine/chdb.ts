@@ -51,6 +51,15 @@ function settings({ memoryBytes, threads }: EngineOptions): string {
     output_format_json_named_tuples_as_objects: 1,
     // A join with nothing on one side yields NULL, as SQL says.
     join_use_nulls: 1,
+    // Mapped files would count as this process's memory, which is bounded.
+    storage_file_read_method: "'pread'",
+    // The reader must not run ahead of a slow writer: its default of 4 GB is more than a task has.
+    input_format_parquet_memory_low_watermark: 2 ** 20,
+    input_format_parquet_memory_high_watermark: Math.min(64 * 2 ** 20, Math.floor(memoryBytes / 8)),
+    // Tables of thousands of columns make long statements.
+    max_query_size: 2 ** 28,
+    max_ast_elements: 10_000_000,
+    max_expanded_ast_elements: 10_000_000,
     engine_file_truncate_on_insert: 1,
     s3_truncate_on_insert: 1,
     output_format_parquet_compression_method: "'zstd'",
@@ -96,6 +105,7 @@ class ChdbEngine implements Engine {
     let stream: ChdbQueryStream | undefined;
     const watch = this.#watch(options);
     try {
+      watch.throwIfStopped();
       stream = this.#main.queryStream(sql, { format });
       for await (const chunk of stream) {
         watch.throwIfStopped();
@@ -105,7 +115,7 @@ class ChdbEngine implements Engine {
       throw watch.reason() ?? toEngineError(error, 'streaming a query');
     } finally {
       stream?.cancel();
-      watch.end();
+      await watch.end();
       release();
     }
   }
@@ -133,7 +143,7 @@ class ChdbEngine implements Engine {
     } catch (error) {
       throw watch.reason() ?? toEngineError(error, 'running a query');
     } finally {
-      watch.end();
+      await watch.end();
       release();
     }
   }
@@ -153,12 +163,15 @@ class ChdbEngine implements Engine {
    */
   #watch({ signal, timeoutMs, onProgress }: QueryOptions): Watch {
     let reason: ParityError | undefined;
+    let kill: Promise<void> | undefined;
     const stop = (error: ParityError): void => {
       reason ??= error;
-      void this.#killQueries();
+      kill ??= this.#killQueries();
     };
-    const onAbort = (): void => stop(new ParityError('Cancelled', 'The query was cancelled.'));
-    if (signal?.aborted === true) onAbort();
+    const cancelled = (): ParityError => new ParityError('Cancelled', 'The query was cancelled.');
+    const onAbort = (): void => stop(cancelled());
+    // Nothing runs yet, so there is nothing to kill.
+    if (signal?.aborted === true) reason = cancelled();
     signal?.addEventListener('abort', onAbort, { once: true });
     const timer =
       timeoutMs === undefined
@@ -173,10 +186,12 @@ class ChdbEngine implements Engine {
       throwIfStopped: () => {
         if (reason !== undefined) throw reason;
       },
-      end: () => {
+      end: async () => {
         clearTimeout(timer);
         clearInterval(poll);
         signal?.removeEventListener('abort', onAbort);
+        // A kill that is still on its way must not meet the next statement.
+        await kill;
       },
     };
   }
@@ -212,5 +227,5 @@ class ChdbEngine implements Engine {
 interface Watch {
   reason(): ParityError | undefined;
   throwIfStopped(): void;
-  end(): void;
+  end(): Promise<void>;
 }
