@@ -90,6 +90,20 @@ describe('the embedded engine', () => {
     }
   });
 
+  for (const [title, fail] of [
+    ['failed half-way', () => engine.rows(HALF)],
+    ['failed half-way as a stream', () => drain(engine.stream(HALF, 'JSONEachRow'))],
+    ['was stopped half-way', () => engine.rows(SLOW, { timeoutMs: 300 })],
+    ['was left half-way as a stream', () => leave(engine.stream(SLOW, 'JSONEachRow'))],
+  ] as const)
+    it(`gives the next statement its own result alone when one ${title}`, async () => {
+      await fail().catch(() => undefined);
+      assert.deepEqual(await engine.rows('SELECT 1 AS own'), [{ own: 1 }]);
+      assert.equal(await text(engine.stream('SELECT 2 AS own', 'TabSeparated')), '2\n');
+      await fail().catch(() => undefined);
+      assert.equal(await text(engine.stream('SELECT 3 AS own', 'TabSeparated')), '3\n');
+    });
+
   it('tells of progress', async () => {
     const seen: number[] = [];
     await engine
@@ -115,6 +129,23 @@ describe('the embedded engine', () => {
     assert.equal(error.code, 'Internal');
   });
 });
+
+const HALF = "SELECT number, throwIf(number = 95, 'half-way') FROM numbers(100) SETTINGS max_block_size = 10";
+const SLOW = 'SELECT number, sleepEachRow(0.01) FROM numbers(1000) SETTINGS max_block_size = 5, max_threads = 1';
+
+async function drain(stream: AsyncIterable<Uint8Array>): Promise<void> {
+  await text(stream);
+}
+
+async function leave(stream: AsyncIterable<Uint8Array>): Promise<void> {
+  for await (const _ of stream) return;
+}
+
+async function text(stream: AsyncIterable<Uint8Array>): Promise<string> {
+  let found = '';
+  for await (const chunk of stream) found += Buffer.from(chunk).toString();
+  return found;
+}
 
 async function caught(action: () => Promise<unknown>): Promise<ParityError> {
   try {

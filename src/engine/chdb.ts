@@ -103,6 +103,7 @@ class ChdbEngine implements Engine {
   async *stream(sql: string, format: string, options: QueryOptions = {}): AsyncIterable<Uint8Array> {
     const release = await this.#turn();
     let stream: ChdbQueryStream | undefined;
+    let isWhole = false;
     const watch = this.#watch(options);
     try {
       watch.throwIfStopped();
@@ -111,10 +112,12 @@ class ChdbEngine implements Engine {
         watch.throwIfStopped();
         yield chunk.raw();
       }
+      isWhole = true;
     } catch (error) {
       throw watch.reason() ?? toEngineError(error, 'streaming a query');
     } finally {
       stream?.cancel();
+      if (!isWhole) await this.#discardLeftovers();
       await watch.end();
       release();
     }
@@ -141,11 +144,20 @@ class ChdbEngine implements Engine {
       watch.throwIfStopped();
       return result;
     } catch (error) {
+      await this.#discardLeftovers();
       throw watch.reason() ?? toEngineError(error, 'running a query');
     } finally {
       await watch.end();
       release();
     }
+  }
+
+  /**
+   * What a statement had written before it failed stays in the session and would come before the next statement's own result (seen with
+   * chdb 3.4.0): it is fetched and thrown away with an empty statement of ours.
+   */
+  async #discardLeftovers(): Promise<void> {
+    await this.#main.queryAsync('SELECT 1 WHERE 0', { format: 'TabSeparated' }).catch(() => undefined);
   }
 
   async #turn(): Promise<() => void> {

@@ -33,6 +33,8 @@ function codeOf(number: number, text: string): ErrorCode {
       return 'Timeout';
     case 394: // QUERY_WAS_CANCELLED
       return 'Cancelled';
+    case 395: // FUNCTION_THROW_IF_VALUE_IS_NON_ZERO: a guard of ours on values, or on files that lack what the log says of them
+      return /a data file without/.test(text) ? 'CorruptTable' : 'UnrepresentableValue';
     case 107: // FILE_DOESNT_EXIST
       return 'NotFound';
     case 210: // NETWORK_ERROR
