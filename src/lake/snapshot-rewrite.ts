@@ -122,7 +122,8 @@ async function writeFile(
   const select = `SELECT ${columns} FROM ${rows.sql} AS t WHERE ${chosenRows(plan, rows)}`;
   try {
     const copied = await connection.runAndReadAll(
-      `COPY (${select}) TO ${text(out)} (FORMAT parquet, COMPRESSION zstd)`,
+      // Without dictionaries: in one, -0.0 and 0.0 become the same value.
+      `COPY (${select}) TO ${text(out)} (FORMAT parquet, COMPRESSION zstd, DICTIONARY_SIZE_LIMIT 0)`,
     );
     const numRecords = Number(copied.getRows()[0]?.[0] ?? 0);
     if (numRecords === 0) return undefined;
