@@ -133,7 +133,8 @@ function commonFlags({ data, scratch }: ServerPaths, port: number): string[] {
     '--default-time-zone=+00:00',
     '--sql-mode=STRICT_ALL_TABLES,NO_ZERO_DATE,NO_ZERO_IN_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION',
     '--max-allowed-packet=1G',
-    '--innodb-flush-log-at-trx-commit=0',
+    // A commit is handed to the system, so it outlives a crash of the server, but not waited for on the disk.
+    '--innodb-flush-log-at-trx-commit=2',
     '--innodb-doublewrite=0',
     '--innodb-buffer-pool-size=256M',
     '--skip-log-bin',

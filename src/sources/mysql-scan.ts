@@ -49,7 +49,11 @@ export async function scanMysql<Result extends { readonly rows: number }>(
       (bytes) => consume(relation(bytes)),
     );
   const result = await withCollection(engine, connection, (collection) =>
-    consume(relation(`mysql(${collection}, query = ${quoteString(query)})`)),
+    consume(relation(`mysql(${collection}, query = ${quoteString(query)})`)).catch(async (error: unknown) => {
+      // Of a connection that broke the engine says no more than that something did; our own one says whether the server is there.
+      await client.query('SELECT 1');
+      throw error;
+    }),
   );
   await checkCount(client, from, table, result.rows);
   return result;

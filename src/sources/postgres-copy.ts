@@ -31,7 +31,8 @@ async function* counted(
 
 /**
  * Writes what `COPY … TO STDOUT` sends to a sink, waiting for it, and returns the rows that Postgres counted. Postgres sends each row as a message of
- * its own; their headers are cut out in place, a chunk at a time, because a stream of one object a row costs more than the database does.
+ * its own. A stream of one object a row costs more than the database does, and so does moving the rows together; so a message's header is overwritten in place
+ * by a first column of its size, `rowPadding`, which the reader has to expect.
  */
 export async function copyOut(client: Client, sql: string, sink: Writable): Promise<number> {
   const { promise, resolve, reject } = Promise.withResolvers<number>();
@@ -50,7 +51,7 @@ export async function copyOut(client: Client, sql: string, sink: Writable): Prom
 }
 
 /** https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-COPY */
-const message = { copyData: 0x64, copyDone: 0x63, copyOutResponse: 0x48, notice: 0x4e, parameterStatus: 0x53 } as const;
+const message = { copyData: 0x64, copyOutResponse: 0x48, notice: 0x4e, parameterStatus: 0x53 } as const;
 
 /** Takes the socket from `pg`'s parser while rows arrive, and hands it back with the first message that is not part of them. */
 class CopyOut implements Submittable {
@@ -70,24 +71,18 @@ class CopyOut implements Submittable {
   submit(connection: WireConnection): void {
     const { stream } = connection;
     const parsers = stream.listeners('data').filter(isListener);
-    const pending = new Pending();
+    const rows = new RowBytes((bytes) => {
+      if (this.#sink.write(bytes)) return;
+      stream.pause();
+      const resume = (): unknown => stream.resume();
+      once(this.#sink, 'drain').then(resume, resume);
+    });
     const onData = (data: Buffer): void => {
-      const chunk = pending.add(data);
-      if (chunk === undefined) return;
-      const { length, consumed, isOver } = stripHeaders(chunk);
-      if (length > 0 && !this.#sink.write(chunk.subarray(0, length))) {
-        stream.pause();
-        const resume = (): unknown => stream.resume();
-        once(this.#sink, 'drain').then(resume, resume);
-      }
-      // What is kept for the next chunk lies behind what was written now: the two never overlap.
-      if (!isOver) {
-        pending.keep(chunk.subarray(consumed));
-        return;
-      }
+      const foreign = rows.take(data);
+      if (foreign === undefined) return;
       stream.removeListener('data', onData);
       for (const parse of parsers) stream.on('data', parse);
-      stream.emit('data', chunk.subarray(consumed));
+      stream.emit('data', foreign);
     };
     stream.removeAllListeners('data');
     stream.on('data', onData);
@@ -114,48 +109,71 @@ class CopyOut implements Submittable {
   handleCopyData(): void {}
 }
 
-/** Moves the rows of a chunk to its front. `length` bytes of rows, `consumed` bytes looked at; over at the first foreign message. */
-function stripHeaders(chunk: Buffer): { length: number; consumed: number; isOver: boolean } {
-  let at = 0;
-  let length = 0;
-  while (at + 5 <= chunk.length) {
-    const kind = chunk[at];
-    if (
-      kind !== message.copyData &&
-      kind !== message.copyOutResponse &&
-      kind !== message.notice &&
-      kind !== message.parameterStatus
-    )
-      return { length, consumed: at, isOver: true };
-    const end = at + 1 + chunk.readUInt32BE(at + 1);
-    if (end > chunk.length) break;
-    if (kind === message.copyData) {
-      chunk.copyWithin(length, at + 5, end);
-      length += end - at - 5;
-    }
-    at = end;
+/** A first column that a reader of `copyOut` has to expect: it stands where the header of a row's message was. */
+export const rowPadding = '0000\t';
+
+/** Cuts the stream of messages into runs of bytes that are only rows. */
+class RowBytes {
+  readonly #emit: (bytes: Buffer) => void;
+  /** Bytes of the current row's message that are still to come. */
+  #remaining = 0;
+  /** The start of a message whose kind and length have not come in whole. */
+  #head: Buffer | undefined;
+
+  constructor(emit: (bytes: Buffer) => void) {
+    this.#emit = emit;
   }
-  return { length, consumed: at, isOver: false };
+
+  /** Emits the rows of a chunk; returns what is not rows from the first foreign message on, once there is one. */
+  take(data: Buffer): Buffer | undefined {
+    const chunk = this.#head === undefined ? data : Buffer.concat([this.#head, data]);
+    this.#head = undefined;
+    let from = 0;
+    let at = Math.min(this.#remaining, chunk.length);
+    this.#remaining -= at;
+    while (at < chunk.length) {
+      const kind = chunk[at];
+      const end = chunk.length - at < headerBytes ? Number.POSITIVE_INFINITY : at + 1 + chunk.readUInt32BE(at + 1);
+      if (kind === message.copyData && end !== Number.POSITIVE_INFINITY) {
+        chunk[at] = 0x30;
+        chunk[at + 1] = 0x30;
+        chunk[at + 2] = 0x30;
+        chunk[at + 3] = 0x30;
+        chunk[at + 4] = 0x09;
+        at = Math.min(end, chunk.length);
+        this.#remaining = end - at;
+        continue;
+      }
+      this.#flush(chunk, from, at);
+      if (!isOurs(kind)) return chunk.subarray(at);
+      if (end > chunk.length) {
+        this.#head = Buffer.from(chunk.subarray(at));
+        return undefined;
+      }
+      from = end;
+      at = end;
+    }
+    this.#flush(chunk, from, at);
+    return undefined;
+  }
+
+  #flush(chunk: Buffer, from: number, to: number): void {
+    if (to > from) this.#emit(chunk.subarray(from, to));
+  }
 }
 
-/** The start of a message whose end has not come yet; put together once, when all of it is there, however large it is. */
-class Pending {
-  #parts: Buffer[] = [];
-  #sizeBytes = 0;
-  #neededBytes = 0;
+/** A byte for its kind, four for its length. */
+const headerBytes = rowPadding.length;
 
-  keep(rest: Buffer): void {
-    this.#parts = rest.length === 0 ? [] : [rest];
-    this.#sizeBytes = rest.length;
-    this.#neededBytes = rest.length >= 5 ? 1 + rest.readUInt32BE(1) : 0;
-  }
-
-  /** The bytes to look at, or undefined while the message is not whole. */
-  add(data: Buffer): Buffer | undefined {
-    if (this.#parts.length === 0) return data;
-    this.#parts.push(data);
-    this.#sizeBytes += data.length;
-    return this.#sizeBytes < this.#neededBytes ? undefined : Buffer.concat(this.#parts, this.#sizeBytes);
+function isOurs(kind: number | undefined): boolean {
+  switch (kind) {
+    case message.copyData:
+    case message.copyOutResponse:
+    case message.notice:
+    case message.parameterStatus:
+      return true;
+    default:
+      return false;
   }
 }
 

@@ -166,7 +166,7 @@ class PostgresSession implements OwnedSession {
       return await readBytes(
         {
           format: 'TabSeparated',
-          structure: positional(columns.map(({ arrives }) => arrives)),
+          structure: `${ownName('header')} String, ${positional(columns.map(({ arrives }) => arrives))}`,
           produce: (sink) => copyOut(this.#client, copy, sink),
         },
         (bytes) =>

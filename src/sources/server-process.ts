@@ -181,7 +181,13 @@ async function asServerUser(
       },
     );
   }
-  const keep = ['--inh-caps=-all,+dac_override', '--ambient-caps=-all,+dac_override', '--clear-groups'];
+  // The securebit makes the capability count for access(2) too, by which Postgres looks for its own programs.
+  const keep = [
+    '--securebits=+no_setuid_fixup',
+    '--inh-caps=-all,+dac_override',
+    '--ambient-caps=-all,+dac_override',
+    '--clear-groups',
+  ];
   return {
     file: setpriv,
     args: [`--reuid=${identity.uid}`, `--regid=${identity.gid}`, ...keep, file, ...args],

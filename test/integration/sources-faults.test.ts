@@ -103,15 +103,21 @@ for (const engineName of ['Postgres', 'MySQL'] as const) {
       try {
         const table = driver.plan('big', rows(1).columns, plain);
         const session = await driver.connect(server.connection, { signal });
-        await session.load(engine, table, rows(1_000_000), quiet);
-        const reading = errorOf(session.export(engine, table, quiet));
-        const poll = setInterval(() => {
-          void engine.scratch;
-          process.kill(server.pid, 'SIGKILL');
-          clearInterval(poll);
-        }, 150);
-        const error = await reading;
-        assert.include(['Unreachable', 'Internal'], error.code, error.message);
+        await session.load(engine, table, rows(2_000_000), quiet);
+        let isKilled = false;
+        // The reader dawdles, so that the server cannot be through when it is killed.
+        const slowly = (relation: Relation): Promise<{ rows: number }> =>
+          engine
+            .rows<{ n: string }>(`SELECT count() AS n FROM (${relation.sql}) WHERE sleep(0.2) = 0`, {
+              onProgress: ({ readRows }) => {
+                if (readRows > 0 && !isKilled) process.kill(server.pid, 'SIGKILL');
+                isKilled ||= readRows > 0;
+              },
+            })
+            .then(([row]) => ({ rows: Number(row?.n) }));
+        const error = await errorOf(session.scan(engine, table, quiet, slowly));
+        assert.isTrue(isKilled);
+        assert.deepEqual([error.code, error.isRetryable], ['Unreachable', true], error.message);
         await session.close();
       } finally {
         await server.stop();
@@ -138,7 +144,8 @@ for (const engineName of ['Postgres', 'MySQL'] as const) {
     it('is loaded as if nothing had been when the process that loaded it is killed', async () => {
       const { connection } = await sharedServer(engineName);
       const script = join(import.meta.dirname, '../support/load-process.ts');
-      const child = spawn(process.execPath, [script, engineName, 'killed', '50000000'], {
+      const own = await mkdtemp(join(scratch, 'load-'));
+      const child = spawn(process.execPath, [script, engineName, 'killed', '50000000', own], {
         stdio: ['pipe', 'pipe', 'inherit'],
         env: { ...process.env, NODE_NO_WARNINGS: '1' },
       });

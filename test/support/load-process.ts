@@ -1,17 +1,13 @@
 /** Loads a made-up table into a source whose connection comes on stdin, to be killed in the middle: says so once bytes flow. */
-import { mkdtemp } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { json } from 'node:stream/consumers';
 import { openEngine } from '../../src/engine/chdb.ts';
 import { sourceDriver } from '../../src/sources/registry.ts';
 import type { Connection } from '../../src/sources/source.ts';
 
-const [engineName, name = '', rows = '0'] = process.argv.slice(2);
+const [engineName, name = '', rows = '0', scratch = ''] = process.argv.slice(2);
 if (engineName !== 'Postgres' && engineName !== 'MySQL') throw new Error('Postgres or MySQL');
 const connection: Connection = await json(process.stdin).then((value) => JSON.parse(JSON.stringify(value)));
 process.chdir('/');
-const scratch = await mkdtemp(join(tmpdir(), 'parity-load-'));
 const engine = await openEngine({ scratch, memoryBytes: 512 * 1024 * 1024, threads: 1 });
 const signal = new AbortController().signal;
 const driver = sourceDriver(engineName);
