@@ -66,6 +66,7 @@ function diagnoseNetwork(code: string, message: string): Diagnosis | undefined {
     case 'UNABLE_TO_GET_ISSUER_CERT_LOCALLY':
     case 'ERR_TLS_CERT_ALTNAME_INVALID':
     case 'CERT_HAS_EXPIRED':
+    case 'HANDSHAKE_SSL_ERROR':
       return {
         code: 'AccessDenied',
         what: "the server's certificate is not one that the given CA vouches for",
@@ -74,7 +75,7 @@ function diagnoseNetwork(code: string, message: string): Diagnosis | undefined {
   }
   if (/Connection terminated|closed state|not queryable|Connection lost|timeout expired|connect timeout/i.test(message))
     return unreachable('the connection was lost');
-  if (/does not support SSL|HANDSHAKE_NO_SSL/i.test(message))
+  if (code === 'HANDSHAKE_NO_SSL_SUPPORT' || /does not support SSL/i.test(message))
     return {
       code: 'AccessDenied',
       what: 'the server does not speak TLS, which the key ca of the secret asks for',
