@@ -10,6 +10,7 @@ export interface BenchServer {
   /** The connection as a file, for a child process. */
   readonly connectionFile: string;
   readonly url: string;
+  readonly pid: number;
   /** Runs SQL, or loads by it, with the database's own command-line client. */
   client(sql: string): Promise<Measured>;
 }
@@ -28,6 +29,7 @@ export async function withServer(
     await body({
       connection: server.connection,
       connectionFile,
+      pid: server.pid,
       url: `postgresql://${user}:${password}@${host}:${port}/${database}`,
       client: (sql) =>
         kind === 'Postgres'
