@@ -83,6 +83,9 @@ class CopyOut implements Submittable {
       stream.removeListener('data', onData);
       for (const parse of parsers) stream.on('data', parse);
       stream.emit('data', foreign);
+      // The last rows may have left the socket paused, and a sink that has been ended emits no `drain` any more: the connection would be
+      // deaf to its next query.
+      stream.resume();
     };
     stream.removeAllListeners('data');
     stream.on('data', onData);
