@@ -145,6 +145,48 @@ describe('naming the cause of changes', () => {
     assert.deepEqual(causes, [{ rule: 'MissingTail', detail: 'the last by at', explains: 2 }]);
   });
 
+  it('finds a tail that begins in the middle of rows that tie, and none among rows that all tie', async () => {
+    const spec: TableSpec = { id: { kind: 'string' }, at: { kind: 'timestamp' } };
+    const ids = ['k', 'b', 'm', 'a', 'z', 'c', 'x', 'd'];
+    const options = { ...defaults, cursor: 'at' };
+    const causesWith = async (at: (i: number) => number, isLost: (i: number) => boolean) => {
+      const rows: Row[] = ids.map((id, i) => [id, at(i)]);
+      const landed = rows.filter((_, i) => !isLost(i));
+      return (await compareRelations(engine, relationOf(spec, rows), relationOf(spec, landed), options)).causes;
+    };
+    const pairs = (i: number): number => Math.floor(i / 2);
+    const tail = { rule: 'MissingTail' as const, detail: 'the last by at', explains: 3 };
+    assert.deepEqual(await causesWith(pairs, (i) => i > 4), [tail]);
+    assert.deepEqual(await causesWith(pairs, (i) => [2, 5, 7].includes(i)), []);
+    assert.deepEqual(
+      await causesWith(
+        () => 1,
+        (i) => [0, 2, 4, 5, 6].includes(i),
+      ),
+      [],
+    );
+  });
+
+  it('tells replaced rows that lie beside what replaced them by the base version', async () => {
+    const base = relationOf(one, [
+      [1, 'old'],
+      [2, 'b'],
+    ]);
+    const baseline = relationOf(one, [
+      [1, 'new'],
+      [2, 'b'],
+    ]);
+    const candidate = relationOf(one, [
+      [1, 'old'],
+      [1, 'new'],
+      [2, 'b'],
+      [2, 'never there'],
+    ]);
+    const { rows, causes } = await compareRelations(engine, baseline, candidate, { ...defaults, base });
+    assert.equal(rows.duplicated, 2);
+    assert.deepEqual(causes, [{ rule: 'ResurrectedDelete', detail: 'rows of the base version', explains: 1 }]);
+  });
+
   it('tells stale values and rows that came back by the base version', async () => {
     const base = relationOf(one, [
       [1, 'old'],

@@ -11,13 +11,13 @@ export interface CountedRows {
   readonly baselineRows: number;
   /** Surplus rows that equal another row of their key. */
   readonly copies: number;
-  /** Extra rows whose key the base has. */
-  readonly deletedBefore: number;
+  /** Extra rows whose key the base has, and surplus rows that the base holds exactly so. */
+  readonly cameBack: number;
 }
 
 /**
- * Rules that explain whole rows or a whole column: `DuplicatedBatch` (two or more exact copies), `ResurrectedDelete` (extra rows that the
- * base had), `MissingTail` (exactly the rows at the end of the cursor's or the key's order), `MissingBatch` (exactly the rows of one
+ * Rules that explain whole rows or a whole column: `DuplicatedBatch` (two or more exact copies), `ResurrectedDelete` (extra or surplus
+ * rows that the base had), `MissingTail` (exactly the rows at the end of the cursor's or the key's order), `MissingBatch` (exactly the rows of one
  * range of it), `ColumnDropped`.
  */
 export async function tableCauses(
@@ -30,8 +30,8 @@ export async function tableCauses(
 ): Promise<Cause[]> {
   const causes: Cause[] = [];
   if (rows.copies > 1) causes.push({ rule: 'DuplicatedBatch', detail: 'exact copies of rows', explains: rows.copies });
-  if (rows.deletedBefore > 0)
-    causes.push({ rule: 'ResurrectedDelete', detail: 'rows of the base version', explains: rows.deletedBefore });
+  if (rows.cameBack > 0)
+    causes.push({ rule: 'ResurrectedDelete', detail: 'rows of the base version', explains: rows.cameBack });
   const missing = await missingCause(engine, plan, baseline, rows, cursor, options);
   if (missing !== undefined) causes.push(missing);
   return causes;
@@ -54,15 +54,25 @@ async function missingCause(
 ): Promise<Cause | undefined> {
   if (rows.missing === 0) return undefined;
   if (rows.missing === rows.baselineRows) return { rule: 'MissingBatch', detail: 'every row', explains: rows.missing };
+  let nearly: Cause | undefined;
   for (const order of ordersOf(plan, cursor)) {
-    const { tail, block, unordered } = await placeOfMissing(engine, baseline, rows, order, options);
-    if (unordered > 0) continue;
-    if (tail === rows.missing)
-      return { rule: 'MissingTail', detail: `the last by ${order.name}`, explains: rows.missing };
-    if (block === rows.missing && rows.missing > 1)
+    const place = await placeOfMissing(engine, baseline, rows, order, options);
+    if (place.unordered > 0) continue;
+    const tail: Cause = { rule: 'MissingTail', detail: `the last by ${order.name}`, explains: rows.missing };
+    if (place.tail === rows.missing) return tail;
+    if (place.block === rows.missing && rows.missing > 1)
       return { rule: 'MissingBatch', detail: `one range of ${order.name}`, explains: rows.missing };
+    if (isTailButForTies(place, rows)) nearly ??= tail;
   }
-  return undefined;
+  return nearly;
+}
+
+/**
+ * Rows that tie in the order can come in any, so a tail may begin in the middle of them: all rows after the first missing value are missing, and of
+ * all from it on more than half. Where every row ties, there is no tail.
+ */
+function isTailButForTies({ tail, ties, missingTies }: Place, { missing, baselineRows }: CountedRows): boolean {
+  return tail < baselineRows && missing - missingTies === tail - ties && missing * 2 > tail;
 }
 
 interface Order {
@@ -90,21 +100,42 @@ function ordersOf(plan: ComparisonPlan, cursor: string | undefined): Order[] {
   return orders;
 }
 
-/** How many rows of the baseline lie from the first missing one on, and up to the last missing one. One pass over the order's columns. */
+/** How many rows of the baseline lie where the missing ones do. */
+interface Place {
+  /** From the first missing one on. */
+  readonly tail: number;
+  /** From the first missing one up to the last. */
+  readonly block: number;
+  /** Level with the first missing one, and how many of these are missing themselves. */
+  readonly ties: number;
+  readonly missingTies: number;
+  /** Missing rows without a place in the order. */
+  readonly unordered: number;
+}
+
+/** One pass over the order's columns. */
 async function placeOfMissing(
   engine: Engine,
   baseline: SideSql,
   rows: CountedRows,
   order: Order,
   options: QueryOptions,
-): Promise<{ tail: number; block: number; unordered: number }> {
+): Promise<Place> {
   const missing = `FROM (${rows.sql}) WHERE class = 'missing'`;
-  const [found] = await engine.rows<{ tail: string; block: string; unordered: string }>(
+  const [found] = await engine.rows<Record<keyof Place, string>>(
     `WITH (SELECT tuple(min(${order.ofPair}), max(${order.ofPair})) ${missing}) AS ends
      SELECT countIf(ifNull(o >= ends.1, 0)) AS tail, countIf(ifNull(o >= ends.1 AND o <= ends.2, 0)) AS block,
+       countIf(ifNull(o = ends.1, 0)) AS ties,
+       (SELECT countIf(ifNull(${order.ofPair} = ends.1, 0)) ${missing}) AS missingTies,
        (SELECT countIf(${order.isNull}) ${missing}) AS unordered
      FROM (SELECT ${order.ofRow} AS o FROM (${baseline.sql}))`,
     options,
   );
-  return { tail: Number(found?.tail), block: Number(found?.block), unordered: Number(found?.unordered) };
+  return {
+    tail: Number(found?.tail),
+    block: Number(found?.block),
+    ties: Number(found?.ties),
+    missingTies: Number(found?.missingTies),
+    unordered: Number(found?.unordered),
+  };
 }

@@ -3,6 +3,7 @@ import type { Engine, QueryOptions } from '../engine/engine.ts';
 import type { Relation } from '../lake/relation.ts';
 import { ParityError } from '../support/error.ts';
 import { type CountedRows, droppedColumns, tableCauses } from './causes.ts';
+import { isSameValue } from './cells.ts';
 import { classifyColumns, unchangedColumns } from './classify.ts';
 import { type Digest, differingBuckets, digestSide, type SideSql, sideSql } from './digest.ts';
 import { type Drilled, drillDown, dropWork, workTables } from './drill.ts';
@@ -168,7 +169,10 @@ async function countDifferences(
       'Internal',
       `Comparing ${options.table}: ${rows.changed} rows differ and no cell of theirs does.`,
     );
-  const countedRows: CountedRows = { ...rows, sql: counted, baselineRows: read.digests.baseline.rows };
+  const replaced =
+    read.hasBase && counts.duplicate > rows.copies ? await countReplaced(engine, plan, counted, query) : 0;
+  const cameBack = rows.cameBack + replaced;
+  const countedRows: CountedRows = { ...rows, cameBack, sql: counted, baselineRows: read.digests.baseline.rows };
   const notes =
     drilled.duplicatedKeys > 0 && plan.key.length > 0
       ? [
@@ -185,13 +189,28 @@ async function countDifferences(
   };
 }
 
+/** Surplus rows that are exactly the base's row of their key: they lie beside what replaced them. */
+async function countReplaced(
+  engine: Engine,
+  plan: ComparisonPlan,
+  counted: string,
+  query: QueryOptions,
+): Promise<number> {
+  const isOfBase = plan.columns.map(({ type }, i) => isSameValue(type, `d${i}`, `a${i}`)).join(' AND ');
+  const [found] = await engine.rows<{ n: string }>(
+    `SELECT count() AS n FROM (${counted}) WHERE class = 'duplicate' AND NOT is_copy AND in_base AND ${isOfBase}`,
+    query,
+  );
+  return Number(found?.n ?? 0);
+}
+
 async function countClasses(
   engine: Engine,
   pairs: string,
   policy: UnseenOptions['policy'] | undefined,
   query: QueryOptions,
 ): Promise<
-  Pick<CountedRows, 'missing' | 'copies' | 'deletedBefore'> & {
+  Pick<CountedRows, 'missing' | 'copies' | 'cameBack'> & {
     counts: Record<(typeof differenceClasses)[number], number>;
     unseenCounts: UnseenCounts;
     changed: number;
@@ -203,7 +222,7 @@ async function countClasses(
   );
   const counts = { missing: 0, extra: 0, changed: 0, duplicate: 0 };
   const unseenCounts = noUnseen();
-  let [missing, changed, copies, deletedBefore] = [0, 0, 0, 0];
+  let [missing, changed, copies, cameBack] = [0, 0, 0, 0];
   for (const row of found) {
     const name = differenceClasses.find((one) => one === row.class);
     if (name === undefined) throw new ParityError('Internal', `The class ${row.class} of a difference is unknown.`);
@@ -213,9 +232,9 @@ async function countClasses(
     if (name === 'missing') missing += Number(row.n);
     if (name === 'changed') changed += Number(row.n);
     if (name === 'duplicate') copies += Number(row.copies);
-    if (name === 'extra') deletedBefore += Number(row.known);
+    if (name === 'extra') cameBack += Number(row.known);
   }
-  return { counts, unseenCounts, missing, changed, copies, deletedBefore };
+  return { counts, unseenCounts, missing, changed, copies, cameBack };
 }
 
 function toComparison(

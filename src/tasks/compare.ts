@@ -145,7 +145,7 @@ export function headlineOf({ table, rows, schema, causes, columns }: TableCompar
       : `${table}: column ${difference.column} differs in the schema (${difference.difference})`;
   }
   const rule = {
-    duplicate: ['DuplicatedBatch'],
+    duplicate: ['DuplicatedBatch', 'ResurrectedDelete'],
     missing: ['MissingTail', 'MissingBatch'],
     extra: ['ResurrectedDelete'],
     changed: [],
@@ -154,7 +154,8 @@ export function headlineOf({ table, rows, schema, causes, columns }: TableCompar
     (most, one) => (one.changed > most.changed ? one : most),
     columns[0] ?? { name: '', changed: 0, causes: [] },
   );
-  const cause = name === 'changed' ? column.causes[0] : causes.find((one) => rule.some((known) => known === one.rule));
+  const named = causes.filter((one) => rule.some((known) => known === one.rule));
+  const [cause] = name === 'changed' ? column.causes : named.sort((x, y) => y.explains - x.explains);
   const where = name === 'changed' && column.changed > 0 ? ` in ${column.name}` : '';
   return `${table}: ${count} ${word} ${count === 1 ? 'row' : 'rows'}${where}${cause === undefined ? '' : ` (${cause.rule})`}`;
 }
