@@ -14,11 +14,26 @@ main() {
   has_mysql_server || packages+=(mariadb-server)
   if [ "$what" = test ]; then
     command -v python3 >/dev/null && python3 -c 'import venv, ensurepip' 2>/dev/null || packages+=(python3 python3-venv)
-    [ -x /usr/bin/chromium-headless-shell ] || packages+=(chromium-headless-shell fonts-dejavu-core)
+    # Debian has a package; Ubuntu has not, and gets Playwright's own build below.
+    has_browser || { is_package chromium-headless-shell && packages+=(chromium-headless-shell fonts-dejavu-core); } || true
   fi
   [ ${#packages[@]} -eq 0 ] || install_packages "${packages[@]}"
   install_node_packages
   [ "$what" != test ] || install_test_servers
+  [ "$what" != test ] || has_browser || npx playwright-core install --with-deps --only-shell chromium
+}
+
+# The same list stands in test/support/browser.ts.
+has_browser() {
+  [ -x /usr/bin/chromium-headless-shell ] || [ -x /usr/bin/google-chrome ] || [ -x /usr/bin/chromium ]
+}
+
+is_package() {
+  apt-cache show "$1" >/dev/null 2>&1 || { as_root apt-get update -qq >/dev/null && apt-cache show "$1" >/dev/null 2>&1; }
+}
+
+as_root() {
+  if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
 }
 
 has_mysql_server() {
@@ -26,18 +41,17 @@ has_mysql_server() {
 }
 
 install_packages() {
-  local as_root=()
-  [ "$(id -u)" = 0 ] || as_root=(sudo)
   command -v apt-get >/dev/null || { echo "setup: please install these yourself: $*" >&2; exit 2; }
   echo "setup: installing $*"
   # Policy 101: a database server's package must not start a service on this machine.
   local policy=/usr/sbin/policy-rc.d made=
   if [ ! -e $policy ]; then
-    printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" tee $policy >/dev/null && "${as_root[@]}" chmod +x $policy && made=1
+    printf '#!/bin/sh\nexit 101\n' | as_root tee $policy >/dev/null && as_root chmod +x $policy && made=1
+    trap 'as_root rm -f /usr/sbin/policy-rc.d' EXIT
   fi
-  "${as_root[@]}" apt-get update -qq >/dev/null
-  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null
-  [ -z "$made" ] || "${as_root[@]}" rm -f $policy
+  as_root apt-get update -qq >/dev/null
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null
+  [ -z "$made" ] || as_root rm -f $policy
 }
 
 # Only when the lock file has changed since the last time. `npm install` and not `npm ci`: it takes the versions and checksums of the lock

@@ -3,10 +3,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { assert } from 'chai';
-import { type Browser, chromium, type Page } from 'playwright-core';
+import type { Browser, Page } from 'playwright-core';
 import { differentComparison, equalComparison, report } from '../../src/report/fixture.ts';
 import { toHtml } from '../../src/report/html.ts';
 import type { Report } from '../../src/report/model.ts';
+import { openBrowser } from '../support/browser.ts';
 
 describe('the HTML report in a browser', () => {
   let folder: string;
@@ -14,7 +15,7 @@ describe('the HTML report in a browser', () => {
 
   before(async () => {
     folder = await mkdtemp(join(tmpdir(), 'parity-html-'));
-    browser = await chromium.launch({ executablePath: '/usr/bin/chromium-headless-shell', args: ['--no-sandbox'] });
+    browser = await openBrowser();
   });
 
   after(async () => {
