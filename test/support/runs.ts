@@ -215,3 +215,26 @@ export function smallSpec(
     pipelines: [{ name: 'candidate', reference: { bug } }],
   };
 }
+
+/**
+ * Starts jobs that a describe block's tests look at, so many at a time, in their order. A test asks for its own by name: it waits until that one has ended, and
+ * fails if it failed.
+ */
+export function startJobs<T>(lanes: number, jobs: ReadonlyMap<string, () => Promise<T>>): (name: string) => Promise<T> {
+  const results = new Map([...jobs.keys()].map((name) => [name, Promise.withResolvers<T>()]));
+  // A job that fails before its test asks is no unhandled rejection.
+  for (const { promise } of results.values()) promise.catch(() => undefined);
+  const waiting = [...jobs];
+  const lane = async (): Promise<void> => {
+    for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
+      const [name, job] = next;
+      await job().then(results.get(name)?.resolve, results.get(name)?.reject);
+    }
+  };
+  for (let count = 0; count < lanes; count++) void lane();
+  return async (name) => {
+    const result = results.get(name);
+    if (result === undefined) throw new Error(`there is no job ${name}`);
+    return await result.promise;
+  };
+}
