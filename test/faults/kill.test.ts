@@ -1,3 +1,4 @@
+import type { ChildProcess } from 'node:child_process';
 import { watch } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -227,8 +228,9 @@ describe('Ctrl-C', function () {
     });
 
     it(`twice during ${kind}: exit code 3 at once, nothing left`, async () => {
-      const { exitCode, seconds } = await once(`${kind} 2`);
+      const { exitCode, seconds, stdout } = await once(`${kind} 2`);
       expect(exitCode).to.equal(3);
+      expect(stdout).to.include('"type":"Cancelling","isHurried":true');
       expect(seconds, 'from Ctrl-C to the end').to.be.lessThan(20);
     });
   }
@@ -242,18 +244,17 @@ interface Interrupted extends CommandResult {
 async function runInterrupting(kind: TaskKind, times: number): Promise<Interrupted> {
   return await inPlace(async (place) => {
     let interruptedAt = Number.NaN;
-    const { ended } = place.start(['run', await place.manifest(spec), '--json'], (event, driver) => {
-      if (event.type !== 'TaskStarted' || event.task.input.kind !== kind || !Number.isNaN(interruptedAt)) return;
-      interruptedAt = Date.now();
-      void (async () => {
+    const onEvent = (event: RunEvent, driver: ChildProcess): void => {
+      const interrupt = (): void => kill(-(driver.pid ?? expect.fail('no driver')), 'SIGINT');
+      if (event.type === 'TaskStarted' && event.task.input.kind === kind && Number.isNaN(interruptedAt)) {
+        interruptedAt = Date.now();
         // Well into the task: it takes longer than that.
-        await delay(150);
-        for (let time = 0; time < times; time++) {
-          driver.kill('SIGINT');
-          await delay(50);
-        }
-      })();
-    });
+        setTimeout(interrupt, 150);
+      }
+      // The same signal twice before a process has looked is once.
+      if (event.type === 'Cancelling' && !event.isHurried && times > 1) interrupt();
+    };
+    const { ended } = place.start(['run', await place.manifest(spec), '--json'], onEvent, { ownGroup: true });
     const result = await ended;
     const seconds = (Date.now() - interruptedAt) / 1000;
     await place.expectNothingLeft();
@@ -298,9 +299,9 @@ async function writesInto(folder: string): Promise<void> {
   });
 }
 
-function kill(pid: number): void {
+function kill(pid: number, signal: NodeJS.Signals = 'SIGKILL'): void {
   try {
-    process.kill(pid, 'SIGKILL');
+    process.kill(pid, signal);
   } catch {
     // It had ended by itself.
   }

@@ -83,14 +83,14 @@ export class Place {
 
   /** Runs a `parity` command to its end. */
   async parity(args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<CommandResult> {
-    return await this.start(args, () => undefined, env).ended;
+    return await this.start(args, () => undefined, { env }).ended;
   }
 
   /** Starts a `parity` command; each event that it prints (with `--json`) is handed on as it comes. */
   start(
     args: readonly string[],
     onEvent: (event: RunEvent, process: ChildProcess) => void,
-    env: NodeJS.ProcessEnv = {},
+    options: { readonly env?: NodeJS.ProcessEnv; readonly ownGroup?: boolean } = {},
   ): RunningCommand {
     const { GITHUB_STEP_SUMMARY: _, ...own } = process.env;
     const child = spawn(process.execPath, [join(root, 'bin/parity.js'), ...args], {
@@ -100,8 +100,10 @@ export class Place {
         PARITY_STATE_DIR: this.stateDir,
         PARITY_SECRETS_DIR: this.secretsDir,
         TMPDIR: this.temp,
-        ...env,
+        ...options.env,
       },
+      // As a shell starts a command at a terminal, whose Ctrl-C reaches the whole group.
+      detached: options.ownGroup === true,
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     const [stdout, stderr]: [string[], string[]] = [[], []];
