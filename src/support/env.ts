@@ -14,6 +14,15 @@ export const env = {
   stepSummary: (): string | undefined => process.env.GITHUB_STEP_SUMMARY,
   /** Folder of MariaDB or MySQL binaries, where they are not on the PATH. */
   mysqlBinDir: (): string | undefined => process.env.PARITY_MYSQL_BIN,
+  /** Whether the user has said where Node keeps compiled code, or that it keeps none, or measures coverage, which such code would blur. */
+  hasOwnCompileCache: (): boolean =>
+    [process.env.NODE_COMPILE_CACHE, process.env.NODE_DISABLE_COMPILE_CACHE, process.env.NODE_V8_COVERAGE].some(
+      Boolean,
+    ),
+  /** Has the processes that this one starts keep compiled code there. */
+  passCompileCache: (folder: string): void => {
+    process.env.NODE_COMPILE_CACHE = folder;
+  },
   isCI: (): boolean => process.env.CI === 'true',
 } as const;
 
