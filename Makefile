@@ -21,6 +21,7 @@ generate: .setup-demo
 	node scripts/generate.ts
 
 bench: .setup-test
+	bench/setup.sh
 	node bench/run.ts
 
 clean:
