@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { constants, createWriteStream } from 'node:fs';
-import { copyFile, link, open, rename, rm, rmdir } from 'node:fs/promises';
+import { copyFile, link, open, rename, rm, rmdir, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
@@ -40,7 +40,12 @@ export class FileStore extends FileReader implements ObjectStore {
       throw new ParityError('Internal', `A file store cannot copy from ${formatLocation(source)} by itself`);
     }
     const from = pathOfKey(source, sourceKey);
+    const sourceUrl = `${formatLocation(source)}/${sourceKey}`;
     // A clone shares blocks where the file system can, and is still a copy of its own: never a hard link.
+    const found = await stat(from).catch((error) => {
+      throw fileError(error, 'Reading', sourceUrl);
+    });
+    if (found.size !== sizeBytes) throw otherSize(sourceUrl, found.size, sizeBytes);
     await this.#write(key, (path) => cloneFlushed(from, path, sizeBytes, this.url(key)), rename);
   }
 
@@ -120,6 +125,13 @@ async function cloneFlushed(from: string, to: string, sizeBytes: number, url: st
   } finally {
     await file.close();
   }
+}
+
+function otherSize(url: string, found: number, expected: number): ParityError {
+  return new ParityError('CorruptTable', `${url} has ${found} bytes, where ${expected} were expected`, {
+    subject: url,
+    advice: 'The file was truncated or overwritten: restore it, or name a version without it',
+  });
 }
 
 function wrongSize(url: string, found: number, expected: number): ParityError {

@@ -9,6 +9,7 @@ import { buildGraph } from './graph.ts';
 import { phaseOf } from './phase.ts';
 import { limitsOf } from './state.ts';
 import type { RunState, Task, TaskGraph, TaskState, Verdict } from './types.ts';
+import { failures } from './verdict.ts';
 
 /** How a task behaves: how often it fails before its end, and its end. */
 interface Fate {
@@ -52,6 +53,24 @@ describe('a run, decided step by step', () => {
       verdict: 'Errored',
     },
   ];
+  it('is explained by what failed, not by what was stopped because of it', () => {
+    const { graph } = example();
+    const error = (code: ErrorCode): TaskState => ({
+      phase: 'Failed',
+      attempts: 1,
+      error: { code, message: code, isRetryable: false },
+    });
+    const failed = { 'snapshot-0': error('Cancelled'), 'provision-shop': error('AccessDenied') };
+    const causes = failures(graph.tasks, running(failed), { retries: 0 });
+    expect(causes.map(({ task }) => task.id)).to.deep.equal(['provision-shop']);
+  });
+
+  it('is not finished between the end of resolve and the rest of its graph', () => {
+    const of = spec();
+    const state = running({ resolve: { phase: 'Succeeded', attempts: 1 } });
+    expect(phaseOf(buildGraph(of), state, of)).to.equal('Resolving');
+  });
+
   for (const { what, fates, verdict } of cases) {
     it(`ends ${verdict} when ${what}`, () => {
       const { graph, of } = example();

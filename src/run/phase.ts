@@ -22,7 +22,8 @@ export function phaseOf(graph: TaskGraph, state: RunState, spec: ResolvedSpec): 
   const limits = limitsOf(spec);
   const isOver = isWorkOver(graph, state, limits);
   const next = graph.tasks.find((task) => task.always === isOver && stateOf(state, task).phase !== 'Succeeded');
-  if (next === undefined) return 'Finished';
+  // Between the end of resolve and the whole graph there is more to come.
+  if (next === undefined) return !isOver && graph.isPartial === true ? 'Resolving' : 'Finished';
   if (isOver && isFinished(graph, state, limits)) {
     const cleanup = graph.tasks.find((task) => task.input.kind === 'cleanup');
     return cleanup !== undefined && stateOf(state, cleanup).phase === 'Running' ? 'CleaningUp' : 'Finished';

@@ -23,15 +23,20 @@ export function verdict(graph: TaskGraph, state: RunState, limits: Pick<Limits, 
   return 'Passed';
 }
 
-/** The tasks that failed for good, in the graph's order, with their errors: what an Errored run is explained by. */
+/**
+ * The tasks that failed for good, in the graph's order, with their errors: what an Errored run is explained by. A task that was stopped because
+ * another had failed explains nothing.
+ */
 export function failures(
   tasks: readonly Task[],
   state: RunState,
   limits: Pick<Limits, 'retries'>,
 ): readonly { readonly task: Task; readonly error: ErrorRecord }[] {
-  return tasks
+  const failed = tasks
     .filter((task) => hasFailedForGood(task, state, limits))
     .map((task) => ({ task, error: stateOf(state, task).error ?? unexplained(task) }));
+  const causes = failed.filter(({ error }) => error.code !== 'Cancelled');
+  return causes.length === 0 ? failed : causes;
 }
 
 /** Whether the task's summary must say how many differences it found. */

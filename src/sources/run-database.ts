@@ -13,7 +13,8 @@ import { toSourceError } from './source-errors.ts';
 
 /**
  * Makes the run's own database on a server that was there, and returns the connection to it: `parity_<uid>`, and one for each source where several
- * share a server. Again it does nothing. Nothing else on the server is touched.
+ * share a server. Again it does nothing. Nothing else on the server is touched. `beforeMaking` is awaited once the server has let us in: until then
+ * nothing has been made that would have to be dropped.
  * Throws `AccessDenied` naming host and user, `Unreachable`.
  */
 export async function createRunDatabase(
@@ -21,10 +22,13 @@ export async function createRunDatabase(
   engine: ResolvedSource['engine'],
   uid: string,
   source?: string,
+  beforeMaking?: () => Promise<void>,
 ): Promise<Connection> {
   const database = databaseName(uid, source);
   await onServer(connection, engine, `making database ${database}`, async (server) => {
-    if (!(await server.databases()).includes(database)) await server.create(database);
+    const databases = await server.databases();
+    await beforeMaking?.();
+    if (!databases.includes(database)) await server.create(database);
   });
   return { ...connection, database };
 }

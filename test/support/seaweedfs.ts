@@ -76,7 +76,8 @@ export async function startSeaweedFs(options: { readonly writerBuckets?: readonl
     endpoint,
     region: 'us-east-1',
     forcePathStyle: true,
-    credentials: admin,
+    // A copy: the client adds to what it is given.
+    credentials: { ...admin },
     maxAttempts: 1,
   });
   const stop = async () => {

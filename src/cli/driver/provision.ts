@@ -1,4 +1,4 @@
-import { readdir } from 'node:fs/promises';
+import { readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ResolvedSource, ResolvedSpec } from '../../api/resolved.ts';
 import type { Connection } from '../../sources/source.ts';
@@ -10,6 +10,11 @@ import type { RunFolders } from './state-dir.ts';
 /** The name under which tasks find a source's connection: `context.secret(sourceSecret('shop'))`. */
 export function sourceSecret(source: string): string {
   return `source-${source}`;
+}
+
+/** The file that is there if the run may have made a database on the source's server: without it there is nothing to drop, and no need to ask. */
+export function databaseMark(folders: RunFolders, source: string): string {
+  return join(folders.sources, `${source}.database`);
 }
 
 /** A server that lives as long as the run's driver. */
@@ -63,10 +68,9 @@ export class Sources {
         const { createRunDatabase } = await import('../../sources/run-database.ts');
         const connection = await this.#external(source, source.provider.secretRef.name);
         throwIfAborted(signal);
-        return await this.#publish(
-          source,
-          await createRunDatabase(connection, source.engine, this.#options.uid, source.name),
-        );
+        const { folders, uid } = this.#options;
+        const intend = () => writeFile(databaseMark(folders, name), '', { mode: 0o600 });
+        return await this.#publish(source, await createRunDatabase(connection, source.engine, uid, name, intend));
       }
     }
   }

@@ -1,4 +1,4 @@
-import { readdir, readFile, rm } from 'node:fs/promises';
+import { access, readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ResolvedSource, ResolvedStorage } from '../../api/resolved.ts';
 import { ParityError } from '../../support/error.ts';
@@ -7,7 +7,7 @@ import { readSecret } from '../../support/secrets.ts';
 import type { Removal } from '../../tasks/cleanup.ts';
 import { removalCommand, removeWorkspace } from '../../tasks/workspace.ts';
 import { isAlive, isProcessIdentity, type ProcessIdentity, signalIfAlive } from './process-identity.ts';
-import { parseConnection } from './provision.ts';
+import { databaseMark, parseConnection } from './provision.ts';
 import type { RunFile, RunFolders } from './state-dir.ts';
 
 /**
@@ -76,6 +76,7 @@ function sourceRemoval(
         what: `the database of run ${file.run.uid} on the ${source.engine} server of source ${source.name}`,
         command: `DROP DATABASE parity_${file.run.uid.replaceAll('-', '_')}_…   -- every database whose name begins so`,
         remove: async () => {
+          if (!(await exists(databaseMark(folders, source.name)))) return;
           const keys = await readSecret(provider.secretRef.name, secretFolders);
           const connection = parseConnection(keys, source.name, provider.secretRef.name);
           const { dropRunDatabase } = await import('../../sources/run-database.ts');
@@ -83,6 +84,13 @@ function sourceRemoval(
         },
       };
   }
+}
+
+async function exists(path: string): Promise<boolean> {
+  return await access(path).then(
+    () => true,
+    () => false,
+  );
 }
 
 function workspaceRemoval(file: RunFile, secretFolders: readonly string[]): Removal {
