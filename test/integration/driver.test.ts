@@ -1,9 +1,10 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { setTimeout } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { expect } from 'chai';
 import type { ResolvedSpec } from '../../src/api/resolved.ts';
@@ -192,6 +193,9 @@ describe('a run on one machine', function () {
       return {
         uid: line,
         kill: async () => {
+          // Not before the task has begun to wait: its next attempt is to go on.
+          const waited = join(stateDir, 'workspaces', `parity-${line}`, 'waited');
+          while (behaviour.endsWith(':wait-once') && !(await stat(waited).catch(() => undefined))) await setTimeout(20);
           child.kill('SIGKILL');
           await exited;
         },
