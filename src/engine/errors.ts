@@ -16,12 +16,18 @@ export function toEngineError(error: unknown, doing: string): ParityError {
     ?.trim();
   const code = codeOf(number, text);
   const advice = adviceFor[code];
-  return new ParityError(code, `While ${doing}, the engine said: ${said || text}`, {
-    cause: error,
-    isRetryable: code === 'Unreachable',
-    ...(advice === undefined ? {} : { advice }),
-    ...(name === undefined ? {} : { subject: name }),
-  });
+  const [, reason, file] = /^(.*?):? \(in file\/uri (.+?)\)/.exec(said ?? '') ?? [];
+  const isFile = code === 'CorruptTable' && file !== undefined;
+  return new ParityError(
+    code,
+    isFile ? `The file ${file} cannot be read: ${reason}` : `While ${doing}, the engine said: ${said || text}`,
+    {
+      cause: error,
+      isRetryable: code === 'Unreachable',
+      ...(advice === undefined ? {} : { advice }),
+      ...(name === undefined ? {} : { subject: name }),
+    },
+  );
 }
 
 function codeOf(number: number, text: string): ErrorCode {
@@ -60,6 +66,8 @@ function codeOf(number: number, text: string): ErrorCode {
 }
 
 const adviceFor: Partial<Record<ErrorCode, string>> = {
+  CorruptTable:
+    'A file was truncated, overwritten or damaged: restore it where the run read it, or name a version without it.',
   OutOfMemory: 'Raise spec.execution.memory, or lower spec.execution.threads.',
   DiskFull: 'Free disk space where the run keeps its scratch files, or set PARITY_STATE_DIR to a larger disk.',
 };

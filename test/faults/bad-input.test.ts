@@ -153,7 +153,7 @@ describe('a run', function () {
       title: 'of a Parquet file with flipped bytes in its data',
       arrange: withLake(async (lake) => flip(await dataFile(lake), 200, 64)),
       code: 'CorruptTable',
-      says: ['airlines'],
+      says: [/^The file .*airlines.*\.parquet cannot be read: ZSTD.*corruption/],
     },
     {
       title: 'of a Parquet file with flipped bytes in its footer',
@@ -254,10 +254,13 @@ describe('a run', function () {
       title: 'whose lake’s server is killed in the middle of the copy',
       arrange: async (place) => {
         const spec = await inS3('s3://production', 'reader', () => doomed)(place);
-        return { ...spec, ...smallSpec(['flights']), snapshot: { ...spec.snapshot, tables: [exampleTables.flights] } };
+        // Slowly, so that there is a middle.
+        const limits = { maxRequestsPerSecond: 10 };
+        const snapshot = { ...spec.snapshot, limits, tables: [exampleTables.flights] };
+        return { ...smallSpec(['flights']), snapshot };
       },
       meanwhile: async (_, event) => {
-        if (event.type === 'TaskStarted' && event.task.input.kind === 'snapshot') await doomed.stop();
+        if (event.type === 'TaskProgress' && event.taskId === 'snapshot-0') await doomed.stop();
       },
       code: 'Unreachable',
       says: ['flights', '127.0.0.1'],
@@ -318,6 +321,22 @@ describe('a run', function () {
       says: ['types', 'float_special', /NaN|infinite|negative zero/],
     },
   ];
+
+  it('of a table whose key is not unique goes on without a PRIMARY KEY, and its report says so', async () => {
+    const place = await Place.open();
+    try {
+      const airports = { name: 'airports', path: 'airports', version: '5', key: ['dst', 'tzone'] };
+      const result = await place.parity(['run', await place.manifest(withTable(airports))]);
+      expect(result.exitCode, result.stdout + result.stderr).to.equal(0);
+      const { notes, comparisons } = await place.report();
+      expect(comparisons.map(({ differences }) => differences)).to.deep.equal([0]);
+      const note = notes.find(({ about }) => about.includes('airports'))?.note;
+      expect(note, JSON.stringify(notes)).to.match(/no primary key: .*dst, tzone/);
+      await place.expectNothingLeft();
+    } finally {
+      await place.close();
+    }
+  });
 
   for (const { title, exitCode = 2, code, says, report } of faults) {
     it(`${title} says so in one sentence, with exit code ${exitCode}, and leaves nothing`, async () => {

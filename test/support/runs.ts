@@ -141,7 +141,7 @@ export class Place {
       workspaces: await entries(join(this.stateDir, 'workspaces')),
       temp: await entries(this.temp),
     };
-    expect(left).to.deep.equal({ processes: [], runs: [], workspaces: [], temp: [] });
+    expect(left, JSON.stringify(left)).to.deep.equal({ processes: [], runs: [], workspaces: [], temp: [] });
   }
 
   /** Command lines of living processes that were started from this place, or work in it. */
