@@ -16,15 +16,17 @@ export const mysqlServer: EmbeddedKind = {
   label: 'MySQL',
   database,
 
-  async initialise({ data, log, scratch }, _credentials, signal) {
+  async initialise({ dir, data, log, scratch }, _credentials, signal) {
     const done = join(data, 'parity.initialised');
     if ((await readFile(done, 'utf8').catch(() => undefined)) !== undefined) return;
-    await rm(data, { recursive: true, force: true });
+    // Tried again for a moment: what a killed attempt started may write its last.
+    await rm(data, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 });
     await mkdir(data, { mode: 0o700 });
     await giveToServerUser(data);
     await giveToServerUser(scratch);
     const install = await installCommand(data, scratch);
     await runAsServerUser(install.file, install.args, {
+      dir,
       data,
       log,
       signal,

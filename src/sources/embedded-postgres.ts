@@ -12,10 +12,11 @@ export const postgresServer: EmbeddedKind = {
   label: 'Postgres',
   database: 'postgres',
 
-  async initialise({ data, log, scratch }, { user, password }, signal) {
+  async initialise({ dir, data, log, scratch }, { user, password }, signal) {
     const done = join(data, 'parity.initialised');
     if ((await readFile(done, 'utf8').catch(() => undefined)) !== undefined) return;
-    await rm(data, { recursive: true, force: true });
+    // Tried again for a moment: what a killed attempt started may write its last.
+    await rm(data, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 });
     await mkdir(data, { mode: 0o700 });
     await giveToServerUser(data);
     await giveToServerUser(scratch);
@@ -24,6 +25,7 @@ export const postgresServer: EmbeddedKind = {
     await giveToServerUser(passwordFile);
     try {
       await runAsServerUser(program('initdb'), [...initdbFlags(user), `--pwfile=${passwordFile}`, `--pgdata=${data}`], {
+        dir,
         data,
         log,
         signal,

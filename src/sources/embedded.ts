@@ -39,6 +39,7 @@ export interface EmbeddedKind {
 }
 
 export interface ServerPaths {
+  readonly dir: string;
   readonly data: string;
   readonly log: string;
   readonly scratch: string;
@@ -86,7 +87,7 @@ export async function startEmbedded(
     const credentials = await credentialsOf(options.dir, attempt > 0);
     await kind.initialise(paths, credentials, options.signal);
     const command = await kind.command(paths, credentials);
-    const process = await startServerProcess(command, { ...paths, dir: options.dir });
+    const process = await startServerProcess(command, paths);
     const connection = { host: '127.0.0.1', database: kind.database, ...credentials };
     try {
       await untilReady(kind, connection, process, subject, options.signal);
@@ -110,7 +111,7 @@ function kindOf(engine: ResolvedSource['engine']): EmbeddedKind {
 }
 
 async function makeFolders(dir: string): Promise<ServerPaths> {
-  const paths = { data: join(dir, 'data'), log: join(dir, 'server.log'), scratch: join(dir, 'tmp') };
+  const paths = { dir, data: join(dir, 'data'), log: join(dir, 'server.log'), scratch: join(dir, 'tmp') };
   await mkdir(dir, { recursive: true });
   await mkdir(paths.scratch, { recursive: true, mode: 0o700 });
   return paths;

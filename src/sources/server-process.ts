@@ -6,6 +6,9 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { ParityError } from '../support/error.ts';
 import type { ServerCommand } from './embedded.ts';
 
+/** For a program that makes a server's folder. */
+const programTimeoutMs = 120_000;
+
 /** How a process ended. */
 export interface Exit {
   readonly code: number | null;
@@ -93,11 +96,15 @@ export async function stopStray(dir: string): Promise<void> {
   await rm(file, { force: true });
 }
 
-/** Runs a short program as the server's user, e.g. `initdb`. Throws `Internal` with its last words where it fails. */
+/**
+ * Runs a short program as the server's user, e.g. `initdb`. It too ends when this process dies, and is known to `stopStray`: what it would go on
+ * writing into the folder would be in the way of the next attempt. Throws `Internal` with its last words where it fails.
+ */
 export async function runAsServerUser(
   file: string,
   args: readonly string[],
   options: {
+    dir: string;
     data: string;
     log: string;
     signal: AbortSignal;
@@ -113,14 +120,10 @@ export async function runAsServerUser(
       cwd: options.data,
       env: baseEnvironment(),
       stdio: ['ignore', log.fd, log.fd],
-      signal: options.signal,
-      killSignal: 'SIGKILL',
-      timeout: 120_000,
+      // A group of its own: it starts servers for a moment, which have to end with it.
+      detached: true,
     });
-    const exit = await new Promise<Exit>((resolve, reject) => {
-      child.once('error', reject);
-      child.once('exit', (code, signal) => resolve({ code, signal }));
-    });
+    const exit = await endOfProgram(child, options);
     if (exit.code === 0) return;
     const words = await lastLines(options.log);
     throw new ParityError(
@@ -133,6 +136,39 @@ export async function runAsServerUser(
     throw error;
   } finally {
     await log.close();
+  }
+}
+
+/** How the program ended. Whatever it started ends with it, on an abort and after its time too. */
+async function endOfProgram(child: ChildProcess, { dir, signal }: { dir: string; signal: AbortSignal }): Promise<Exit> {
+  const ended = new Promise<Exit>((resolve, reject) => {
+    child.once('error', reject);
+    child.once('exit', (code, by) => resolve({ code, signal: by }));
+  });
+  const { pid } = child;
+  if (pid === undefined) return await ended;
+  const guard = spawnGuard(-pid, 'SIGKILL');
+  const kill = () => killQuietly(-pid);
+  const timer = setTimeout(kill, programTimeoutMs);
+  signal.addEventListener('abort', kill);
+  try {
+    await writeFile(join(dir, 'server.pid'), `${pid}\n`);
+    if (signal.aborted) kill();
+    return await ended;
+  } finally {
+    clearTimeout(timer);
+    signal.removeEventListener('abort', kill);
+    kill();
+    guard.kill('SIGKILL');
+    await rm(join(dir, 'server.pid'), { force: true });
+  }
+}
+
+function killQuietly(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch {
+    // It has ended.
   }
 }
 
@@ -226,7 +262,7 @@ async function othersMayEnter(folder: string): Promise<boolean> {
 }
 
 function spawnGuard(pid: number, signal: NodeJS.Signals): ChildProcess {
-  const script = `trap '' INT HUP TERM; read -r _; kill -${signal.slice(3)} ${pid} 2>/dev/null`;
+  const script = `trap '' INT HUP TERM; read -r _; kill -s ${signal.slice(3)} -- ${pid} 2>/dev/null`;
   const guard = spawn('/bin/sh', ['-c', script], { stdio: ['pipe', 'ignore', 'ignore'], detached: true });
   guard.on('error', () => undefined);
   guard.stdin.on('error', () => undefined);

@@ -1,8 +1,9 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdir, mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { assert } from 'chai';
 import mysql from 'mysql2/promise';
 import pg from 'pg';
@@ -235,6 +236,30 @@ describe('an embedded server', () => {
     });
   }
 
+  for (const engineName of ['Postgres', 'MySQL'] as const) {
+    it(`of ${engineName} starts in a folder whose making was cut short by kill -9, whenever that was`, async () => {
+      const dir = await mkdtemp(join(tmpdir(), 'parity-embedded-'));
+      try {
+        const script = join(import.meta.dirname, '../support/server-process.ts');
+        const ends: Promise<unknown[]>[] = [];
+        for (const files of [1, 5, 50, 200]) {
+          const parent = spawn(process.execPath, [script, engineName, dir], { stdio: ['ignore', 'pipe', 'inherit'] });
+          const ended = once(parent, 'exit');
+          const said = Promise.race([once(parent.stdout, 'data'), ended]).then(() => true);
+          while ((await filesBelow(join(dir, 'data'))) < files && !(await Promise.race([said, delay(1, false)])));
+          parent.kill('SIGKILL');
+          ends.push(ended);
+        }
+        for (const end of ends) assert.deepEqual(await end, [null, 'SIGKILL'], 'it went on from the one before');
+        const server = await startEmbedded(engineName, { dir, name: 'test', signal });
+        await run(engineName, server.connection, 'CREATE TABLE made (id int)');
+        await server.stop();
+      } finally {
+        await rm(dir, { recursive: true, force: true });
+      }
+    });
+  }
+
   it('starts several at a time', async () => {
     const servers = await Promise.all([ownServer('Postgres'), ownServer('MySQL'), ownServer('Postgres')]);
     assert.equal(new Set(servers.map(({ connection }) => connection.port)).size, 3);
@@ -248,6 +273,10 @@ describe('an embedded server', () => {
     await rm(dir, { recursive: true });
   });
 });
+
+async function filesBelow(folder: string): Promise<number> {
+  return (await readdir(folder, { recursive: true }).catch(() => [])).length;
+}
 
 /** Starts loading, and does something once its first bytes are on their way. */
 async function untilLoading<Result>(
