@@ -6,5 +6,5 @@ export PATH=$PWD/node_modules/.bin:$PATH
 # A state folder of the tests' own: a test never sees or removes the developer's runs.
 state=$(mktemp -d)
 trap 'rm -rf "$state"' EXIT
-[ $# -gt 0 ] || set -- 'src/**/*.test.ts' 'test/**/*.test.ts'
+[ $# -gt 0 ] || set -- 'src/**/*.test.ts' 'operator/**/*.test.ts' 'test/**/*.test.ts'
 PARITY_STATE_DIR=$state/state node node_modules/mocha/bin/mocha.js --fail-zero --reporter test/support/reporter.cjs "$@"

@@ -23,6 +23,14 @@ export const env = {
   passCompileCache: (folder: string): void => {
     process.env.NODE_COMPILE_CACHE = folder;
   },
+  /** Paths of kubeconfig files, parted as PATH is. */
+  kubeconfig: (): string | undefined => process.env.KUBECONFIG,
+  /** The API server of the cluster that this process is a pod of. */
+  kubernetesServer: (): string | undefined => {
+    const host = process.env.KUBERNETES_SERVICE_HOST;
+    if (host === undefined || host === '') return undefined;
+    return `https://${host.includes(':') ? `[${host}]` : host}:${process.env.KUBERNETES_SERVICE_PORT ?? '443'}`;
+  },
   isCI: (): boolean => process.env.CI === 'true',
 } as const;
 
