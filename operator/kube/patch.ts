@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
-import type { KubeClient, MergePatch } from './client.ts';
-import type { KubeObject, ObjectMeta, Resource } from './objects.ts';
+import type { KubeClient, MergePatch } from '../../src/kube/client.ts';
+import type { KubeObject, ObjectMeta, Resource } from '../../src/kube/objects.ts';
 
 /**
  * The object with the new status: sends only what changed since `read`, and only if nobody has changed the object in between.

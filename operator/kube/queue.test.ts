@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
-import { ManualClock, settled } from './clock.fixture.ts';
-import { KubeError } from './error.ts';
+import { ManualClock, settled } from '../../src/kube/clock.fixture.ts';
+import { KubeError } from '../../src/kube/error.ts';
 import { type Outcome, type QueueOptions, WorkQueue } from './queue.ts';
 
 describe('the work queue', () => {

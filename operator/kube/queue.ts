@@ -1,6 +1,6 @@
+import { type Clock, systemClock } from '../../src/kube/clock.ts';
+import { KubeError } from '../../src/kube/error.ts';
 import { backoffMs } from '../../src/support/retry.ts';
-import { type Clock, systemClock } from './clock.ts';
-import { KubeError } from './error.ts';
 
 export interface QueueOptions {
   /**

@@ -1,4 +1,4 @@
-import { type ErrorCode, ParityError } from '../../src/support/error.ts';
+import { type ErrorCode, ParityError } from '../support/error.ts';
 
 /** Why the API server, or the way to it, refused. */
 export type KubeReason =

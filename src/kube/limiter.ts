@@ -1,4 +1,4 @@
-import { ParityError } from '../../src/support/error.ts';
+import { ParityError } from '../support/error.ts';
 import { type Clock, systemClock } from './clock.ts';
 
 /**

@@ -1,5 +1,5 @@
-import { ParityError } from '../../src/support/error.ts';
-import { delay } from '../../src/support/retry.ts';
+import { ParityError } from '../support/error.ts';
+import { delay } from '../support/retry.ts';
 import { KubeError, refused, watchRefused } from './error.ts';
 import { type Answer, type Call, exchange, lines } from './http.ts';
 import { type AccessOptions, type ClusterAccess, clusterAccess } from './kubeconfig.ts';

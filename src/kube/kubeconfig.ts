@@ -5,9 +5,9 @@ import { Agent, type AgentOptions, type RequestOptions } from 'node:https';
 import { homedir } from 'node:os';
 import { delimiter, dirname, join, resolve } from 'node:path';
 import { parse, stringify } from 'yaml';
-import { env } from '../../src/support/env.ts';
-import { ParityError } from '../../src/support/error.ts';
-import { registerSecret } from '../../src/support/log.ts';
+import { env } from '../support/env.ts';
+import { ParityError } from '../support/error.ts';
+import { registerSecret } from '../support/log.ts';
 
 /** Where an API server is and how to be let in. */
 export interface ClusterAccess {

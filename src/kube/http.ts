@@ -1,7 +1,7 @@
 import { type ClientRequest, request as httpRequest, type IncomingMessage } from 'node:http';
 import { request as httpsRequest } from 'node:https';
-import { ParityError } from '../../src/support/error.ts';
-import { throwIfAborted } from '../../src/support/retry.ts';
+import { ParityError } from '../support/error.ts';
+import { throwIfAborted } from '../support/retry.ts';
 import { KubeError } from './error.ts';
 import type { ClusterAccess } from './kubeconfig.ts';
 
