@@ -1,16 +1,12 @@
 import { readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ResolvedSource, ResolvedSpec } from '../../api/resolved.ts';
+import { formatConnection, parseConnection, sourceSecret } from '../../sources/connection.ts';
 import type { Connection } from '../../sources/source.ts';
 import { ParityError } from '../../support/error.ts';
 import { throwIfAborted } from '../../support/retry.ts';
 import { readSecret, writeSecret } from '../../support/secrets.ts';
 import type { RunFolders } from './state-dir.ts';
-
-/** The name under which tasks find a source's connection: `context.secret(sourceSecret('shop'))`. */
-export function sourceSecret(source: string): string {
-  return `source-${source}`;
-}
 
 /** The file that is there if the run may have made a database on the source's server: without it there is nothing to drop, and no need to ask. */
 export function databaseMark(folders: RunFolders, source: string): string {
@@ -136,39 +132,4 @@ export class Sources {
     if (source === undefined) throw new ParityError('Internal', `the spec has no source "${name}"`);
     return source;
   }
-}
-
-/** The connection that a secret's keys describe. Throws `AccessDenied` naming the key that is missing. */
-export function parseConnection(
-  keys: Readonly<Record<string, string>>,
-  source: string,
-  secretName: string,
-): Connection {
-  const need = (key: string): string => {
-    const value = keys[key];
-    if (value !== undefined && value !== '') return value;
-    throw new ParityError('AccessDenied', `the secret "${secretName}" of source "${source}" has no key "${key}"`, {
-      subject: source,
-      advice: 'It takes the keys host, port, user, password and database, and ca where TLS is used.',
-    });
-  };
-  const port = Number(need('port'));
-  if (!Number.isSafeInteger(port) || port < 1 || port > 65_535) {
-    throw new ParityError('AccessDenied', `the secret "${secretName}" of source "${source}" has no usable port`, {
-      subject: source,
-      advice: 'The key port is a number from 1 to 65535.',
-    });
-  }
-  return {
-    host: need('host'),
-    port,
-    user: need('user'),
-    password: keys.password ?? '',
-    database: need('database'),
-    ...(keys.ca === undefined ? {} : { ca: keys.ca }),
-  };
-}
-
-function formatConnection({ host, port, user, password, database, ca }: Connection): Readonly<Record<string, string>> {
-  return { host, port: String(port), user, password, database, ...(ca === undefined ? {} : { ca }) };
 }

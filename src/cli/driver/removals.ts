@@ -1,13 +1,14 @@
 import { access, readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ResolvedSource, ResolvedStorage } from '../../api/resolved.ts';
+import { parseConnection } from '../../sources/connection.ts';
 import { ParityError } from '../../support/error.ts';
 import { delay } from '../../support/retry.ts';
 import { readSecret } from '../../support/secrets.ts';
 import type { Removal } from '../../tasks/cleanup.ts';
 import { removalCommand, removeWorkspace } from '../../tasks/workspace.ts';
 import { isAlive, isProcessIdentity, type ProcessIdentity, signalIfAlive } from './process-identity.ts';
-import { databaseMark, parseConnection } from './provision.ts';
+import { databaseMark } from './provision.ts';
 import type { RunFile, RunFolders } from './state-dir.ts';
 
 /**

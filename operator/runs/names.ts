@@ -1,0 +1,75 @@
+import { createHash } from 'node:crypto';
+import type { OwnerReference } from '../../src/kube/objects.ts';
+import type { RunIdentity } from '../../src/tasks/task.ts';
+import type { RunObject } from './types.ts';
+
+/** On a run that has something to be removed: first on, last off. */
+export const cleanupFinalizer = 'pipelineparity.io/cleanup';
+/** On a run's hold Secret. */
+export const holdFinalizer = 'pipelineparity.io/hold';
+/** On a run, set by an administrator to its uid: let go of what could not be removed. */
+export const abandonAnnotation = 'pipelineparity.io/abandon';
+
+export const labels = {
+  run: 'pipelineparity.io/run',
+  runUid: 'pipelineparity.io/run-uid',
+  installation: 'pipelineparity.io/installation',
+  task: 'pipelineparity.io/task',
+  attempt: 'pipelineparity.io/attempt',
+  source: 'pipelineparity.io/source',
+  managedBy: 'app.kubernetes.io/managed-by',
+} as const;
+
+const manager = 'pipeline-parity';
+
+/** The labels of everything that a run has in the cluster. A label holds 63 characters: a longer name of a run is cut, its uid never. */
+export function runLabels(run: RunIdentity): Readonly<Record<string, string>> {
+  return {
+    [labels.managedBy]: manager,
+    [labels.installation]: run.installation,
+    [labels.run]: cut(run.name, 63),
+    [labels.runUid]: run.uid,
+  };
+}
+
+/** Selects what the run has in the cluster, by the installation's id and the full uid. */
+export function ofRun(run: Pick<RunIdentity, 'installation' | 'uid'>): string {
+  return `${labels.installation}=${run.installation},${labels.runUid}=${run.uid}`;
+}
+
+/** Whether an object carries the marks of this very run: the proof without which nothing is adopted or deleted. */
+export function isOfRun(
+  object: { readonly metadata: { readonly labels?: Readonly<Record<string, string>> } },
+  run: Pick<RunIdentity, 'installation' | 'uid'>,
+): boolean {
+  const found = object.metadata.labels ?? {};
+  return found[labels.installation] === run.installation && found[labels.runUid] === run.uid;
+}
+
+/** What makes the run the owner of an object in its namespace. */
+export function ownedBy(run: RunObject): OwnerReference {
+  const { apiVersion, kind, metadata } = run;
+  return { apiVersion, kind, name: metadata.name, uid: metadata.uid, controller: true, blockOwnerDeletion: false };
+}
+
+/** Name of the run's hold Secret. */
+export function holdName(uid: string): string {
+  return `parity-${uid}`;
+}
+
+/** Name of what a source is made of, and of the Secret with its connection. */
+export function sourceName(uid: string, source: string): string {
+  return cut(`parity-${uid.slice(0, 8)}-${source}`, 63);
+}
+
+/** Name of the Job of one attempt of a task. */
+export function jobName(uid: string, taskId: string, attempt: number): string {
+  return cut(`parity-${uid.slice(0, 8)}-${taskId}`, 63 - String(attempt).length - 1).concat(`-${attempt}`);
+}
+
+/** The name, or as much of it as fits with a hash of all of it: different names stay different. */
+function cut(name: string, length: number): string {
+  if (name.length <= length) return name;
+  const hash = createHash('sha256').update(name).digest('hex').slice(0, 8);
+  return `${name.slice(0, length - 9).replace(/[-.]+$/, '')}-${hash}`;
+}
