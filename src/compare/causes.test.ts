@@ -28,6 +28,8 @@ describe('naming the cause of changes', () => {
   /** From, to, the cause with its detail, and a near miss: a value that the rule must not explain. */
   const rules: [CauseRule, string, DataType, Cell, Cell, Cell][] = [
     ['ShiftedByHours', '+5 h', { kind: 'timestamp' }, 7, 7 + 5 * hour, 8 + 5 * hour],
+    ['ShiftedByHours', '+5 h 30 min', { kind: 'timestamp' }, 7, 7 + 5.5 * hour, 8 + 5.5 * hour],
+    ['ShiftedByHours', '-9 h 30 min', { kind: 'timestamp' }, 7, 7 - 9.5 * hour, 7 - 9.25 * hour],
     ['ShiftedByHours', '-1 h', { kind: 'timestamp_ntz' }, 7, 7 - hour, 7 - 15 * hour],
     ['OffByOneDay', '+1 day', { kind: 'date' }, -3, -2, -1],
     ['OffByOneDay', '-1 day', { kind: 'timestamp' }, 7, 7 - 24 * hour, 8 - 24 * hour],

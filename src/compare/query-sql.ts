@@ -1,3 +1,4 @@
+import { placeholdersOf, replacePlaceholders } from '../api/placeholders.ts';
 import type { Engine, QueryOptions } from '../engine/engine.ts';
 import { quoteIdentifier, quoteString } from '../engine/sql.ts';
 import type { Relation } from '../lake/relation.ts';
@@ -12,17 +13,15 @@ export interface TableReference {
 
 /** The tables that a query names, each once, in the order of their names. */
 export function referencesOf(sql: string): TableReference[] {
-  const names = new Set([...sql.matchAll(template)].map((match) => match[1] ?? ''));
-  return [...names].sort().map((name) => {
-    const dot = name.indexOf('.');
-    return dot < 0 ? { source: undefined, table: name } : { source: name.slice(0, dot), table: name.slice(dot + 1) };
-  });
+  const found = new Map(
+    placeholdersOf(sql).map(({ source, table }) => [viewName({ source, table }), { source, table }]),
+  );
+  return [...found].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, reference]) => reference);
 }
-const template = /\{\{\s*([^{}]*?)\s*\}\}/g;
 
 /** The query with its tables' names replaced by views of `database`. */
 export function withViews(sql: string, database: string): string {
-  return sql.replaceAll(template, (_, name: string) => `${quoteIdentifier(database)}.${quoteIdentifier(name)}`);
+  return replacePlaceholders(sql, (named) => `${quoteIdentifier(database)}.${quoteIdentifier(viewName(named))}`);
 }
 
 /** The name that a reference has as a view. */

@@ -93,12 +93,10 @@ function times({ type, baseline: b, candidate: d }: Cell): RuleVariant[] {
   if (type.kind === 'date') return dayOff(`toInt64(${d}) - toInt64(${b})`, 1);
   if (type.kind !== 'timestamp') return [];
   const difference = `toInt128(${d}) - toInt128(${b})`;
-  // Zones lie between -12 and +14 hours of UTC; a whole day has a rule of its own.
-  const hours = Array.from({ length: 29 }, (_, i) => i - 14).filter((hour) => hour !== 0);
   return [
     ...dayOff(difference, 86_400_000_000),
-    ...hours.map((hour) =>
-      toVariant(['ShiftedByHours', `${hour > 0 ? '+' : ''}${hour} h`, `(${difference} = ${hour * 3_600_000_000})`]),
+    ...zoneShifts.map((minutes) =>
+      toVariant(['ShiftedByHours', shiftText(minutes), `(${difference} = ${minutes * 60_000_000})`]),
     ),
     ...[
       { unit: 1_000, name: 'milliseconds' },
@@ -113,6 +111,21 @@ function times({ type, baseline: b, candidate: d }: Cell): RuleVariant[] {
       ]),
     ),
   ];
+}
+
+/**
+ * Offsets of zones from UTC, either way, in minutes: whole hours up to 14, and the zones that are half or three quarters of an hour off
+ * (https://data.iana.org/time-zones/tzdb/zone1970.tab). A whole day has a rule of its own.
+ */
+const zoneShifts: readonly number[] = [
+  ...Array.from({ length: 14 }, (_, hour) => 60 * (hour + 1)),
+  ...[150, 210, 270, 330, 345, 390, 525, 570, 630, 690, 765, 825],
+].flatMap((minutes) => [minutes, -minutes]);
+
+function shiftText(minutes: number): string {
+  const [sign, size] = [minutes > 0 ? '+' : '-', Math.abs(minutes)];
+  const rest = size % 60 === 0 ? '' : ` ${size % 60} min`;
+  return `${sign}${Math.floor(size / 60)} h${rest}`;
 }
 
 function dayOff(difference: string, day: number): RuleVariant[] {

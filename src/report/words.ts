@@ -46,7 +46,7 @@ export function classes(comparison: Pick<ReportComparison, 'rows'>): string {
   return parts.length === 0 ? 'none' : parts.join(', ');
 }
 
-/** What happened to one column: `3,453 rows changed; all explained by ShiftedByHours +5 h (moved by whole hours, …)`. */
+/** What happened to one column: `3,453 rows changed; all explained by ShiftedByHours +5 h (moved by hours, …)`. */
 export function columnSentence(column: ColumnComparison): string {
   return `${count(column.changed, 'row')} changed${causesClause(column.causes, column.changed)}`;
 }
@@ -186,7 +186,7 @@ export function notComparedName(item: NotCompared): string {
 
 /** What each rule means to somebody who has not read its documentation. */
 export const meaning: Readonly<Record<CauseRule, string>> = {
-  ShiftedByHours: 'times moved by a whole number of hours, as a wrong time zone does',
+  ShiftedByHours: 'times moved by hours, as a wrong time zone does',
   OffByOneDay: 'dates moved by one day',
   TruncatedPrecision: 'digits after the point were cut off',
   RoundedToFloat32: 'the value went through a 32-bit float',

@@ -1,5 +1,6 @@
 import { fingerprint } from '../compare/fingerprint.ts';
 import { openStore } from '../lake/open.ts';
+import type { ObjectStore } from '../lake/store.ts';
 import { buildReport } from '../report/build.ts';
 import type { Report } from '../report/model.ts';
 import { parityVersion } from '../report/version.ts';
@@ -53,11 +54,16 @@ function refuseContradiction({ verdict, counts }: Report): void {
 }
 
 async function write(context: TaskContext, report: Report): Promise<readonly WrittenReport[]> {
+  return await withReports(context, (store) => writeReports(store, report, context.file.spec.reports.formats));
+}
+
+/** Opens the run's report location for a moment. */
+export async function withReports<T>(context: TaskContext, work: (store: ObjectStore) => Promise<T>): Promise<T> {
   const { reports } = context.file.spec;
   const secret = reports.secretRef === undefined ? undefined : await context.secret(reports.secretRef.name);
   const store = await openStore(reports, secret);
   try {
-    return await writeReports(store, report, reports.formats);
+    return await work(store);
   } finally {
     store.close();
   }

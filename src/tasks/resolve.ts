@@ -3,11 +3,13 @@ import { parseLocation } from '../lake/location.ts';
 import { checkApart, openLake, planTables } from '../lake/snapshot-lake.ts';
 import type { TablePlan } from '../lake/snapshot-plan.ts';
 import type { Location } from '../lake/store.ts';
+import { probeReports } from '../report/write.ts';
+import { withReports } from './report.ts';
 import type { Resolution, ResolvedTableVersion, TaskHandler } from './task.ts';
 
 /**
- * Reads the logs of all tables: pins versions, counts rows and bytes, checks limits and the columns that the manifest names.
- * Nothing is copied yet, so whatever can be known to fail, fails here. Throws the errors of `planTables` and `checkApart`.
+ * Reads the logs of all tables: pins versions, counts rows and bytes, checks limits and the columns that the manifest names, and that a report can
+ * be written. Nothing is copied yet, so whatever can be known to fail, fails here. Throws the errors of `planTables` and `checkApart`.
  */
 export const runResolve: TaskHandler<Resolution> = async (context) => {
   const { spec } = context.file;
@@ -17,6 +19,7 @@ export const runResolve: TaskHandler<Resolution> = async (context) => {
   const lake = await openLake(spec.snapshot, secret);
   try {
     const plans = await planTables(lake, spec.snapshot, context.signal);
+    await withReports(context, (store) => probeReports(store, context.file.run));
     const tables = plans.map(toVersion);
     const total = (value: (table: ResolvedTableVersion) => number) =>
       tables.reduce((sum, table) => sum + value(table), 0);
