@@ -7,6 +7,7 @@ const benchmarks = [
   ['compare.ts', '10000000'],
   ['rehydrate.ts', '10000000'],
   ['snapshot.ts'],
+  ['runs.ts'],
 ] as const;
 
 for (const [file, ...args] of benchmarks) {

@@ -15,6 +15,7 @@ import { readSecret } from '../../support/secrets.ts';
 import { listenForInterrupts } from '../driver/interrupts.ts';
 import { installationId, installationSecrets } from '../driver/state-dir.ts';
 import type { Io } from './io.ts';
+import { keepProgress } from './keep-progress.ts';
 import { type LoadFlags, load } from './load.ts';
 
 export interface CorpusFlags extends LoadFlags {
@@ -38,6 +39,7 @@ export async function keepCommand(manifest: string, location: string, flags: Cor
   const scratch = await mkdtemp(join(tmpdir(), 'parity-keep-'));
   const interrupts = listenForInterrupts(() => process.exit(3));
   const { memoryBytes, threads } = spec.execution;
+  const progress = keepProgress(io);
   try {
     const kept = await keepSnapshot({
       lake,
@@ -50,12 +52,14 @@ export async function keepCommand(manifest: string, location: string, flags: Cor
         maskSecret: () => secretNamed(spec.snapshot.maskSecretRef?.name ?? 'mask'),
       },
       signal: interrupts.signal,
-      onProgress: () => undefined,
+      onProgress: progress.update,
       now: new Date(),
     });
+    progress.stop();
     io.out(flags.json === true ? `${JSON.stringify(kept)}\n` : keptText(kept, storage));
     return 0;
   } finally {
+    progress.stop();
     interrupts.dispose();
     lake.reader.close();
     corpus.close();
