@@ -3,8 +3,9 @@ import { painter } from '../report/terminal.ts';
 import { taskId } from '../run/task-id.ts';
 import type { Task, TaskInput } from '../run/types.ts';
 import type { Progress } from '../tasks/task.ts';
+import { taskTitle } from '../tasks/title.ts';
 import type { Happening, RunEvent } from './driver/events.ts';
-import { eventLine, LiveState, plainDisplay, progressText, title } from './live.ts';
+import { eventLine, LiveState, plainDisplay, progressText } from './live.ts';
 
 const start = Date.parse('2026-01-01T00:00:00Z');
 const at = (seconds: number, event: Happening): RunEvent => ({
@@ -115,7 +116,7 @@ describe('titles of tasks', () => {
     [{ kind: 'cleanup' }, 'clean up'],
   ];
   for (const [input, expected] of cases)
-    it(`${input.kind}: ${expected}`, () => assert.equal(title(task(input)), expected));
+    it(`${input.kind}: ${expected}`, () => assert.equal(taskTitle(task(input)), expected));
 
   it('have progress in words', () => {
     assert.equal(

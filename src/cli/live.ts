@@ -1,13 +1,38 @@
 import { align, clean, type Paint, painter } from '../report/terminal.ts';
 import { bytes, count, duration, number } from '../report/words.ts';
 import type { Phase } from '../run/phase.ts';
-import type { Task } from '../run/types.ts';
+import type { Condition, Task, TaskId } from '../run/types.ts';
 import type { Progress } from '../tasks/task.ts';
+import { taskTitle } from '../tasks/title.ts';
 import type { RunEvent } from './driver/events.ts';
+
+/** A task of which only its name is known: what runs in a cluster says no more. */
+export interface NamedTask {
+  readonly id: TaskId;
+  /** What it does, in words. */
+  readonly title: string;
+}
+
+/** An event of this machine's driver, or what can be seen of a run in a cluster. */
+export type ShownEvent = Shown<RunEvent> | ({ readonly time: string } & ClusterHappening);
+
+type Shown<Event> = Event extends { readonly task: Task }
+  ? Omit<Event, 'task'> & { readonly task: Task | NamedTask }
+  : Event;
+
+type ClusterHappening =
+  | {
+      readonly type: 'Following';
+      readonly run: { readonly name: string; readonly namespace: string; readonly uid: string };
+    }
+  /** How many tasks have ended well, of how many. */
+  | { readonly type: 'Counted'; readonly done: number; readonly total: number }
+  /** A condition has become what it will stay, or the run is stalled. */
+  | { readonly type: 'ConditionChanged'; readonly condition: Condition };
 
 /** What shows a run while it goes. `stop` leaves the terminal as it was found. */
 export interface Display {
-  event(event: RunEvent): void;
+  event(event: ShownEvent): void;
   stop(): void;
 }
 
@@ -87,10 +112,11 @@ export class LiveState {
   #phase: Phase = 'Pending';
   #total = 0;
   #done = 0;
+  #isCounted = false;
   #startedMs: number | undefined;
-  readonly #running = new Map<string, { task: Task; startedMs: number; tables: Map<string, Progress> }>();
+  readonly #running = new Map<string, { task: Task | NamedTask; startedMs: number; tables: Map<string, Progress> }>();
 
-  add(event: RunEvent): void {
+  add(event: ShownEvent): void {
     this.#startedMs ??= Date.parse(event.time);
     switch (event.type) {
       case 'Planned':
@@ -106,13 +132,21 @@ export class LiveState {
         this.#running.get(event.taskId)?.tables.set(event.progress.table ?? '', event.progress);
         return;
       case 'TaskFinished':
-        this.#done++;
+        // Whoever counts them has counted this one, or will.
+        if (!this.#isCounted) this.#done++;
         this.#running.delete(event.task.id);
         return;
       case 'TaskFailed':
         this.#running.delete(event.task.id);
         return;
+      case 'Counted':
+        this.#isCounted = true;
+        this.#total = event.total;
+        this.#done = event.done;
+        return;
       case 'RunStarted':
+      case 'Following':
+      case 'ConditionChanged':
       case 'Cancelling':
       case 'Verdict':
       case 'CleanedUp':
@@ -137,10 +171,17 @@ export class LiveState {
 }
 
 /** The line that an event leaves behind; undefined for what only moves. */
-export function eventLine(event: RunEvent, paint: Paint): string | undefined {
+export function eventLine(event: ShownEvent, paint: Paint): string | undefined {
   switch (event.type) {
     case 'RunStarted':
       return `${paint('bold', clean(event.run.name))} ${event.isResumed ? 'continues' : 'starts'} as run ${event.run.uid}`;
+    case 'Following':
+      return `${paint('bold', clean(event.run.name))} is run ${event.run.uid} in namespace ${event.run.namespace}`;
+    case 'ConditionChanged': {
+      const { type, status, message } = event.condition;
+      const isGood = status === 'True' && type !== 'Stalled';
+      return `${isGood ? paint('green', '✓') : paint('red', '✗')} ${clean(type)} ${paint('dim', clean(message))}`;
+    }
     case 'TaskFinished':
       return `${paint('green', '✓')} ${clean(title(event.task))} ${paint('dim', finished(event))}`;
     case 'TaskFailed':
@@ -154,38 +195,16 @@ export function eventLine(event: RunEvent, paint: Paint): string | undefined {
     case 'Phase':
     case 'TaskStarted':
     case 'TaskProgress':
+    case 'Counted':
     case 'Verdict':
     case 'CleanedUp':
       return undefined;
   }
 }
 
-/** What a task does, in words; of several tables the one that is meant, else the first and how many more. */
-export function title(task: Task, table?: string): string {
-  const { input } = task;
-  const tables = table ?? ('tables' in input ? some(input.tables) : '');
-  switch (input.kind) {
-    case 'resolve':
-      return 'read the logs of the lake';
-    case 'snapshot':
-      return `copy ${tables}`;
-    case 'provision':
-      return `start source ${input.source}`;
-    case 'rehydrate':
-      return `load ${tables} into ${input.source}`;
-    case 'advance':
-      return `${input.step}: advance ${tables} in ${input.source}`;
-    case 'sync':
-      return `${input.step}: ${input.pipeline} syncs ${tables} from ${input.source} (${input.mode})`;
-    case 'compare':
-      return `${input.step}: compare ${tables}${input.source === undefined ? '' : ` (${input.source})`}`;
-    case 'query':
-      return `${input.step}: run ${some(input.queries)} on both sides`;
-    case 'report':
-      return 'write the report';
-    case 'cleanup':
-      return 'clean up';
-  }
+function title(task: Task | NamedTask, table?: string): string {
+  if (!('title' in task)) return taskTitle(task, table);
+  return table === undefined ? task.title : `${task.title}: ${table}`;
 }
 
 export function progressText(progress: Progress): string {
@@ -198,7 +217,7 @@ export function progressText(progress: Progress): string {
   return parts.join(', ');
 }
 
-function finished({ summary, durationMs, attempt }: Extract<RunEvent, { type: 'TaskFinished' }>): string {
+function finished({ summary, durationMs, attempt }: Extract<ShownEvent, { type: 'TaskFinished' }>): string {
   const { rows, bytes: size, differences, headline } = summary;
   const parts = [
     ...(rows === undefined ? [] : [count(rows, 'row')]),
@@ -209,12 +228,6 @@ function finished({ summary, durationMs, attempt }: Extract<RunEvent, { type: 'T
     ...(attempt > 1 ? [`attempt ${attempt}`] : []),
   ];
   return parts.join(', ');
-}
-
-function some(names: readonly string[]): string {
-  const [first = '', second] = names;
-  if (names.length <= 1) return first;
-  return names.length === 2 ? `${first} and ${second}` : `${first} and ${number(names.length - 1)} more`;
 }
 
 function cut(line: string, columns: number): string {

@@ -7,9 +7,9 @@ import type { Task } from '../../run/types.ts';
 import { env } from '../../support/env.ts';
 import { readSecret } from '../../support/secrets.ts';
 import { previewSnapshot, type SnapshotPreview } from '../../tasks/resolve.ts';
+import { taskTitle } from '../../tasks/title.ts';
 import { listenForInterrupts } from '../driver/interrupts.ts';
 import { installationSecrets } from '../driver/state-dir.ts';
-import { title } from '../live.ts';
 import type { Io } from './io.ts';
 import { type LoadFlags, load } from './load.ts';
 
@@ -96,6 +96,6 @@ const ways: Readonly<Record<SnapshotPreview['tables'][number]['way'], string>> =
 };
 
 function taskLines(tasks: readonly Task[], io: Io): string[] {
-  const rows = tasks.map((task) => [clean(task.id), clean(title(task))]);
+  const rows = tasks.map((task) => [clean(task.id), clean(taskTitle(task))]);
   return [io.paint('dim', count(tasks.length, 'task')), ...align(rows, new Set()).map((line) => `  ${line}`)];
 }
