@@ -124,10 +124,16 @@ export class KubeClient {
     return this.#access.server.href;
   }
 
-  /** The same access with other options; with a rate of its own if one is given, else sharing this client's. */
+  /**
+   * The same access with other options; with a rate of its own if one is given, else sharing this client's. A signal is added to
+   * this client's own.
+   */
   with(options: ClientOptions): KubeClient {
     const hasRate = options.requestsPerSecond !== undefined || options.burst !== undefined;
-    return new KubeClient(this.#access, { ...this.#options, ...options }, hasRate ? undefined : this.#limiter);
+    const signals = [this.#options.signal, options.signal].filter((signal) => signal !== undefined);
+    const signal = signals.length === 2 ? { signal: AbortSignal.any(signals) } : {};
+    const all = { ...this.#options, ...options, ...signal };
+    return new KubeClient(this.#access, all, hasRate ? undefined : this.#limiter);
   }
 
   /** Closes idle connections; requests that run go on. */
