@@ -12,7 +12,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { stringify } from 'yaml';
-import { clusterAccess } from '../../operator/kube/kubeconfig.ts';
+import { clusterAccess } from '../../src/kube/kubeconfig.ts';
 
 /** What happens to one request. Nothing said: it passes. */
 export type Fault =
