@@ -192,13 +192,20 @@ export class KubeClient {
     return this.#watch<MetadataOnly>(resource, options, metadataOf(''));
   }
 
-  /** The object as it was created. Throws `AlreadyExists`, `Invalid`, `NamespaceTerminating`. */
-  create<T extends KubeObject>(resource: Resource<T>, draft: Draft<T>): Promise<T> {
+  /**
+   * The object as it was created. Throws `AlreadyExists`, `Invalid`, `NamespaceTerminating`. `isStrict`: a field that the server does
+   * not know is `Invalid` too; otherwise it is dropped.
+   */
+  create<T extends KubeObject>(
+    resource: Resource<T>,
+    draft: Draft<T>,
+    options: { readonly isStrict?: boolean } = {},
+  ): Promise<T> {
     const { name, namespace } = draft.metadata;
     const target = objectTarget(resource, { name, ...(namespace === undefined ? {} : { namespace }) });
     return this.#json('create', resource, {
       method: 'POST',
-      path: `${pathOf(resource, namespace)}?${this.#manager()}`,
+      path: `${pathOf(resource, namespace)}?${this.#manager()}${options.isStrict === true ? '&fieldValidation=Strict' : ''}`,
       body: JSON.stringify({ ...draft, apiVersion: apiVersionOf(resource), kind: resource.kind }),
       ...target.words('creating'),
     });

@@ -1,7 +1,7 @@
 import { expect } from 'chai';
-import { Mirror, type MirrorTiming, metadataOf, objectsOf } from '../../operator/kube/watch.ts';
 import { connect, type KubeClient } from '../../src/kube/client.ts';
 import { type ConfigMap, configMaps, keyOf, namespaces } from '../../src/kube/objects.ts';
+import { Mirror, type MirrorTiming, metadataOf, objectsOf } from '../../src/kube/watch.ts';
 import { type ApiProxy, type Decide, type Fault, type ProxiedRequest, startApiProxy } from '../support/api-proxy.ts';
 import { type ControlPlane, startControlPlane } from '../support/control-plane.ts';
 import { eventually } from '../support/eventually.ts';

@@ -1,8 +1,8 @@
-import type { KubeClient, ListOptions, Page, WatchEvent, WatchOptions } from '../../src/kube/client.ts';
-import { isKubeError, KubeError } from '../../src/kube/error.ts';
-import { type KubeObject, keyOf, type MetadataOnly, type Resource } from '../../src/kube/objects.ts';
-import { log } from '../../src/support/log.ts';
-import { backoffMs, delay } from '../../src/support/retry.ts';
+import { log } from '../support/log.ts';
+import { backoffMs, delay } from '../support/retry.ts';
+import type { KubeClient, ListOptions, Page, WatchEvent, WatchOptions } from './client.ts';
+import { isKubeError, KubeError } from './error.ts';
+import { type KubeObject, keyOf, type MetadataOnly, type Resource } from './objects.ts';
 
 /** What is mirrored: made by `objectsOf` or `metadataOf`. */
 export interface Source<T extends KubeObject> {
