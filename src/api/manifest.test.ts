@@ -73,6 +73,29 @@ describe('loadManifest', () => {
     expect(spec.comparison.columns).to.deep.equal([{ table: 'planes', column: 'speed', tolerance: '1e-9' }]);
   });
 
+  it('takes for a source that says nothing what the installation has, and deploys what says how', () => {
+    const provider = (yaml: string, defaultProvider?: 'argocd' | 'kubernetes'): unknown =>
+      load(changed(['      embedded: {}\n', yaml]), defaultProvider === undefined ? {} : { defaultProvider }).spec
+        .sources[0]?.provider;
+    const server = { allowFrom: [] };
+    expect(provider('')).to.deep.equal({ kind: 'embedded' });
+    expect(provider('', 'argocd')).to.deep.equal({ kind: 'argocd', server });
+    expect(provider('', 'kubernetes')).to.deep.equal({ kind: 'kubernetes', server });
+    expect(provider('      kubernetes: {}\n', 'argocd')).to.deep.equal({ kind: 'kubernetes', server });
+    expect(provider('      embedded: {}\n', 'argocd')).to.deep.equal({ kind: 'embedded' });
+    expect(provider('      size: 1Gi\n')).to.deep.equal({ kind: 'kubernetes', server: { size: '1Gi', allowFrom: [] } });
+    expect(
+      provider(
+        '      image: pg:1\n      allowFrom: [{ pods: a=b }]\n      argocd: { path: charts/pg, values: "{}" }\n',
+      ),
+    ).to.deep.equal({
+      kind: 'argocd',
+      path: 'charts/pg',
+      values: '{}',
+      server: { image: 'pg:1', allowFrom: [{ pods: 'a=b' }] },
+    });
+  });
+
   it('samples by the first column of the key', () => {
     const { spec } = load(changed(['key: [id]', 'key: [id, leg]\n        sample: { percent: 10 }']));
     expect(spec.snapshot.tables[0]?.sample).to.deep.equal({ percent: 10, by: 'id' });

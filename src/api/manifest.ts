@@ -8,7 +8,7 @@ import { merge } from './merge.ts';
 import { checkMetadata, type Metadata, readMetadata } from './metadata.ts';
 import { formatPath, translatePath } from './paths.ts';
 import { type Finding, ManifestError, type ManifestProblem, type Path } from './problem.ts';
-import { resolveSpec } from './resolve.ts';
+import { resolveSpec, type Surroundings } from './resolve.ts';
 import type { ResolvedSpec, ResolvedStorage } from './resolved.ts';
 import { checkRules } from './rules.ts';
 import { GROUP_VERSION, type Kind, schemaOf } from './schema.ts';
@@ -29,6 +29,8 @@ export interface LoadOptions {
   readonly cwd?: string | undefined;
   /** The installation's default workspace. */
   readonly defaultWorkspace?: string | ResolvedStorage | undefined;
+  /** What a source is that does not say. Default `embedded`. */
+  readonly defaultProvider?: Surroundings['defaultProvider'];
 }
 
 export interface LoadedManifest extends Metadata {
@@ -58,7 +60,11 @@ export function loadManifest(text: string, options: LoadOptions = {}): LoadedMan
   if (problems.length > 0 || checkedRun.value === undefined) throw new ManifestError(problems);
 
   const merged = mergeSpecs(checkedRun.value, checkedPlan?.value, places, options);
-  const resolution = resolveSpec(merged.spec, { cwd: cwdOf(options), defaultWorkspace: defaultWorkspace(options) });
+  const resolution = resolveSpec(merged.spec, {
+    cwd: cwdOf(options),
+    defaultWorkspace: defaultWorkspace(options),
+    ...(options.defaultProvider === undefined ? {} : { defaultProvider: options.defaultProvider }),
+  });
   if (!resolution.isComplete) throw new ManifestError(positioned(resolution.findings, merged, places));
   const findings = validate(resolution.spec, checkedRun.value.spec);
   if (findings.length > 0) throw new ManifestError(positioned(findings, merged, places));

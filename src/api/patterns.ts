@@ -12,6 +12,10 @@ const WORDS: Readonly<Record<string, string>> = {
   '^[0-9]+([.][0-9]+)?(Ki|Mi|Gi|Ti|Pi|k|M|G|T|P)?$': 'a quantity of bytes such as 512Mi or 50Gi',
   '^(0|[1-9][0-9]*)$': 'a version number such as "12"',
   '^[0-9]+([.][0-9]+)?([eE][+-]?[0-9]{1,3})?$': 'a decimal number that is not negative, such as "1e-9"',
+  '^[0-9]+([.][0-9]+){0,3}$': 'a version such as "16" or "8.4"',
+  '^[A-Za-z0-9][A-Za-z0-9._/:@-]*$': 'an image such as registry/name:tag',
+  '^[A-Za-z0-9./_-]+=[A-Za-z0-9._-]*(,[A-Za-z0-9./_-]+=[A-Za-z0-9._-]*)*$': 'labels such as app=worker,tier=etl',
+  '^[0-9A-Fa-f.:]+/[0-9]{1,3}$': 'a block of addresses such as 10.1.0.0/16',
 };
 
 /** What a pattern asks for, to go after "it must be". */

@@ -118,7 +118,22 @@ const RULES: readonly Case[] = [
   [
     'two providers',
     changed(['embedded: {}', 'embedded: {}\n      external: { secretRef: { name: s } }']),
-    'run.yaml:18:7: spec.sources[shop]: at most one of embedded, external',
+    'run.yaml:18:7: spec.sources[shop]: at most one of embedded, external, argocd, kubernetes',
+  ],
+  [
+    'an image of a server that is not deployed',
+    changed(['embedded: {}', 'embedded: {}\n      image: postgres:16']),
+    'run.yaml:18:7: spec.sources[shop]: image, size, tls and allowFrom are about a server that the run deploys by argocd or kubernetes',
+  ],
+  [
+    'a chart without its folder',
+    changed(['embedded: {}', 'argocd: { repoURL: https://git.example/charts }']),
+    'run.yaml:21:7: spec.sources[shop].argocd: a repoURL needs the path and the targetRevision of its chart',
+  ],
+  [
+    'a peer that is pods and addresses',
+    changed(['embedded: {}', 'allowFrom: [{ namespace: etl, cidr: 10.0.0.0/8 }]']),
+    'run.yaml:21:19: spec.sources[shop].allowFrom[0]: either cidr, or namespace and pods or one of them',
   ],
   [
     'a side that is two',
@@ -190,6 +205,31 @@ const WHOLE: readonly Case[] = [
     'an omitted key',
     changed(['embedded: {}', 'columns: [{ table: flights, column: id, omit: true }]']),
     `run.yaml:21:53: spec.sources[shop].columns[flights.id].omit: "id" is the table's key, which a source cannot be without`,
+  ],
+  [
+    'addresses that are none',
+    changed(['embedded: {}', 'allowFrom: [{ cidr: 10.0.0.0/33 }, { cidr: "fd00::/33" }]']),
+    'run.yaml:21:27: spec.sources[shop].allowFrom[0].cidr: found "10.0.0.0/33", which is no block of addresses; write one such as 10.1.0.0/16',
+  ],
+  [
+    'no room for a database',
+    changed(['embedded: {}', 'size: 1Mi']),
+    'run.yaml:21:13: spec.sources[shop].size: found "1Mi", which holds no database; write 1Gi or more',
+  ],
+  [
+    "a chart's value that is the run's to give",
+    changed(['embedded: {}', 'argocd: { values: "auth: { password: hunter2 }" }']),
+    'run.yaml:21:25: spec.sources[shop].argocd.values: "auth" is what the run says to the chart itself; take it out',
+  ],
+  [
+    "a chart's value that has a field",
+    changed(['embedded: {}', 'argocd: { values: "image: postgres" }']),
+    'run.yaml:21:25: spec.sources[shop].argocd.values: "image" is what the run says to the chart itself; write the source\'s field image',
+  ],
+  [
+    'values that are no object',
+    changed(['embedded: {}', 'argocd: { values: "- a" }']),
+    'run.yaml:21:25: spec.sources[shop].argocd.values: must be an object (name: value) as YAML text',
   ],
   [
     'an ignored key',

@@ -13,7 +13,9 @@ import { absoluteLocation } from './locations.ts';
 import { type Finding, shown } from './problem.ts';
 import { bytesOf } from './quantity.ts';
 import type {
+  AllowedPeer,
   ComparisonColumn,
+  DeployedServer,
   ResolvedComparison,
   ResolvedPipeline,
   ResolvedQuery,
@@ -32,6 +34,8 @@ export interface Surroundings {
   readonly cwd: string;
   /** The installation's default, file paths absolute. */
   readonly defaultWorkspace?: ResolvedStorage | undefined;
+  /** What a source is where its manifest does not say. Default `embedded`: the run is carried out on one machine. */
+  readonly defaultProvider?: 'embedded' | 'argocd' | 'kubernetes';
 }
 
 export type Resolution =
@@ -80,7 +84,7 @@ export function resolveSpec(spec: RunSpec, surroundings: Surroundings): Resoluti
         tables: resolvedTables,
       },
       workspace,
-      sources: (spec.sources ?? []).map(resolveSource),
+      sources: (spec.sources ?? []).map((source) => resolveSource(source, surroundings)),
       pipelines: (spec.pipelines ?? []).map(resolvePipeline),
       scenario,
       comparison: resolveComparison(spec.comparison ?? {}),
@@ -154,15 +158,52 @@ function resolveSample(table: TableSpec, index: number, need: Need): Pick<Resolv
   return by === undefined ? {} : { sample: { percent: table.sample.percent, by } };
 }
 
-function resolveSource(source: SourceSpec): ResolvedSource {
-  const { name, engine, tables, external } = source;
+function resolveSource(source: SourceSpec, surroundings: Surroundings): ResolvedSource {
+  const { name, engine, engineVersion, tables } = source;
   return {
     name,
     engine,
+    ...(engineVersion === undefined ? {} : { engineVersion }),
     tables,
     columns: (source.columns ?? []).map(resolveSourceColumn),
-    provider: external === undefined ? { kind: 'embedded' } : { kind: 'external', secretRef: external.secretRef },
+    provider: resolveProvider(source, surroundings.defaultProvider ?? 'embedded'),
   };
+}
+
+function resolveProvider(
+  source: SourceSpec,
+  fallback: NonNullable<Surroundings['defaultProvider']>,
+): ResolvedSource['provider'] {
+  if (source.external !== undefined) return { kind: 'external', secretRef: source.external.secretRef };
+  if (source.embedded !== undefined) return { kind: 'embedded' };
+  const server = resolveServer(source);
+  if (source.argocd !== undefined) return { kind: 'argocd', ...given(source.argocd), server };
+  if (source.kubernetes !== undefined) return { kind: 'kubernetes', server };
+  // What says how a server is deployed asks for one that is.
+  const isDeployed = [source.image, source.size, source.tls, source.allowFrom].some((field) => field !== undefined);
+  switch (fallback) {
+    case 'embedded':
+      return isDeployed ? { kind: 'kubernetes', server } : { kind: 'embedded' };
+    case 'argocd':
+    case 'kubernetes':
+      return { kind: fallback, server };
+  }
+}
+
+function resolveServer({ image, size, tls, allowFrom }: SourceSpec): DeployedServer {
+  return { ...given({ image, size, tls }), allowFrom: (allowFrom ?? []).map(resolvePeer) };
+}
+
+/** The schema sees to it that it is the one or the other. */
+function resolvePeer(peer: NonNullable<SourceSpec['allowFrom']>[number]): AllowedPeer {
+  const { cidr, namespace, pods } = peer;
+  return cidr === undefined ? given({ namespace, pods }) : { cidr };
+}
+
+/** The fields that are there. */
+function given<T extends object>(fields: T): { [Field in keyof T]?: Exclude<T[Field], undefined> };
+function given(fields: object): object {
+  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined));
 }
 
 function resolveSourceColumn(spec: NonNullable<SourceSpec['columns']>[number]): SourceColumn {

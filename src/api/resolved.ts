@@ -51,11 +51,41 @@ export interface ResolvedSource {
   readonly engine: 'Postgres' | 'MySQL';
   readonly tables: readonly string[];
   readonly columns: readonly SourceColumn[];
-  readonly provider:
-    | { readonly kind: 'embedded' }
-    /** A server that exists; the secret's keys: host, port, user, password, database, optional ca. */
-    | { readonly kind: 'external'; readonly secretRef: { readonly name: string } };
+  /** What the server's own version begins with, part by part: `16` or `8.4`; checked once it answers. */
+  readonly engineVersion?: string;
+  readonly provider: ResolvedProvider;
 }
+
+export type ResolvedProvider =
+  | { readonly kind: 'embedded' }
+  /** A server that exists; the secret's keys: host, port, user, password, database, optional ca. */
+  | { readonly kind: 'external'; readonly secretRef: { readonly name: string } }
+  /** Where the chart is not given, it is the installation's. */
+  | {
+      readonly kind: 'argocd';
+      readonly repoURL?: string;
+      readonly path?: string;
+      readonly targetRevision?: string;
+      /** YAML text of an object. */
+      readonly values?: string;
+      readonly server: DeployedServer;
+    }
+  | { readonly kind: 'kubernetes'; readonly server: DeployedServer };
+
+/** A server that the run deploys in a cluster. */
+export interface DeployedServer {
+  /** The official image of the version where left out. */
+  readonly image?: string;
+  /** A quantity: a volume of that size; the node's own disk where left out. */
+  readonly size?: string;
+  /** The secret's keys: `tls.crt`, `tls.key`, `ca.crt`. */
+  readonly tls?: { readonly secretRef: { readonly name: string } };
+  /** Who may connect beside the run's own pods and the operator. */
+  readonly allowFrom: readonly AllowedPeer[];
+}
+
+/** Addresses, or pods by namespace (the run's own where left out) and labels (`app=worker`; all pods where left out). */
+export type AllowedPeer = { readonly cidr: string } | { readonly namespace?: string; readonly pods?: string };
 
 /** A type that Delta has lost, or a column left out of this source because its engine cannot hold it. */
 export interface SourceColumn {

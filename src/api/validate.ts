@@ -1,3 +1,5 @@
+import { isIP } from 'node:net';
+import { chartValuesProblem } from './chart-values.ts';
 import { MIN_MEMORY } from './defaults.ts';
 import type { RunSpec } from './generated/types.ts';
 import { isObject } from './json.ts';
@@ -80,7 +82,44 @@ function validateSource(source: ResolvedSource, index: number, spec: ResolvedSpe
     .map((table, at) => ({ table, path: [...path, 'tables', at] }))
     .filter(({ table }) => !names.includes(table))
     .map(({ table, path: at }) => ({ path: at, message: unknownTable(table, names) }));
-  return [...unknown, ...source.columns.flatMap((_, at) => validateSourceColumn(source, at, spec, path))];
+  return [
+    ...unknown,
+    ...source.columns.flatMap((_, at) => validateSourceColumn(source, at, spec, path)),
+    ...validateDeployment(source, path),
+  ];
+}
+
+function validateDeployment({ provider }: ResolvedSource, path: Path): Finding[] {
+  if (provider.kind !== 'argocd' && provider.kind !== 'kubernetes') return [];
+  const { size, allowFrom } = provider.server;
+  const findings: Finding[] = allowFrom.flatMap((peer, index) => {
+    if (!('cidr' in peer) || isAddressBlock(peer.cidr)) return [];
+    const message = `found ${shown(peer.cidr)}, which is no block of addresses; write one such as 10.1.0.0/16`;
+    return [{ path: [...path, 'allowFrom', index, 'cidr'], message }];
+  });
+  if (size !== undefined && !hasRoom(size)) {
+    findings.push({
+      path: [...path, 'size'],
+      message: `found ${shown(size)}, which holds no database; write 1Gi or more`,
+    });
+  }
+  const values = provider.kind === 'argocd' ? provider.values : undefined;
+  const problem = values === undefined ? undefined : chartValuesProblem(values);
+  return problem === undefined ? findings : [...findings, { path: [...path, 'argocd', 'values'], message: problem }];
+}
+
+function isAddressBlock(cidr: string): boolean {
+  const [address = '', bits = ''] = cidr.split('/');
+  const family = isIP(address);
+  return family !== 0 && Number(bits) <= (family === 4 ? 32 : 128);
+}
+
+function hasRoom(size: string): boolean {
+  try {
+    return bytesOf(size) >= bytesOf('64Mi');
+  } catch {
+    return false;
+  }
 }
 
 function validateSourceColumn(source: ResolvedSource, index: number, spec: ResolvedSpec, above: Path): Finding[] {

@@ -131,6 +131,20 @@ describe('a run on one machine', function () {
     expect(await readdir(join(stateDir, 'runs'))).to.deep.equal([]);
   });
 
+  it('is refused before anything is made where a source is deployed in a cluster', async () => {
+    const one = behaving('None');
+    const sources = one.sources.map((source) => ({
+      ...source,
+      provider: { kind: 'kubernetes', server: { allowFrom: [] } } as const,
+    }));
+    const error = await run({ ...one, sources }).catch((error: unknown) => error);
+    expect(error).to.be.instanceOf(ParityError).with.property('code', 'InvalidSpec');
+    expect(error)
+      .to.have.property('message')
+      .that.matches(/deployed in a cluster/);
+    expect(await readdir(stateDir)).to.deep.equal([]);
+  });
+
   describe('whose driver is killed', () => {
     it('leaves no task process behind, is removed by gc, and not before it is dead', async () => {
       const driver = await startDriver('sync:wait-once');

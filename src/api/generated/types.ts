@@ -222,6 +222,10 @@ export interface SourceSpec {
    */
   engine: 'Postgres' | 'MySQL';
   /**
+   * Version of the server, such as `16` or `8.4`: a server that the run deploys has it, and any other is refused. Left out: the newest that the run knows where it deploys the server, else whatever is there.
+   */
+  engineVersion?: string;
+  /**
    * Tables of the snapshot that this source holds.
    *
    * Items: Name of a table of the snapshot.
@@ -251,7 +255,73 @@ export interface SourceSpec {
     omit?: boolean;
   }[];
   /**
-   * A server that the run starts on this machine and removes. What is used where neither this nor `external` is given.
+   * Image of the server, with the server's own programs on the PATH and a shell. Left out: the official image of `engineVersion`. For MySQL, an image of MariaDB does as well.
+   */
+  image?: string;
+  /**
+   * Room for the data, as a quantity (`20Gi`): a volume of its own, gone with the run. Left out: the node's own disk.
+   */
+  size?: string;
+  /**
+   * The server speaks TLS, and nothing else. Left out: it is reached without.
+   */
+  tls?: {
+    /**
+     * Secret with the keys `tls.crt`, `tls.key` and `ca.crt`, as cert-manager makes them. The certificate is for `*.<namespace>.svc`: the server's name holds the run's uid.
+     */
+    secretRef: {
+      /**
+       * Name of the secret.
+       */
+      name: string;
+    };
+  };
+  /**
+   * Who else may connect, such as the workers of the pipeline: without this, only the run's own pods and the operator may.
+   *
+   * Items: Pods by namespace and labels, or addresses.
+   */
+  allowFrom?: {
+    /**
+     * Namespace of the pods. Left out: the run's own.
+     */
+    namespace?: string;
+    /**
+     * Labels of the pods, such as `app=worker,tier=etl`. Left out: all pods of the namespace.
+     */
+    pods?: string;
+    /**
+     * Addresses, such as `10.1.0.0/16`.
+     */
+    cidr?: string;
+  }[];
+  /**
+   * A server that Argo CD deploys for the run, from the installation's own charts or from the one given here. What is used in a cluster where the installation has Argo CD and nothing else is given.
+   */
+  argocd?: {
+    /**
+     * Git repository of the chart; the installation's AppProject must allow it. Left out: the installation's.
+     */
+    repoURL?: string;
+    /**
+     * Folder of the chart. Left out: the installation's chart of this engine.
+     */
+    path?: string;
+    /**
+     * Commit, tag or branch of the chart, resolved once for a run. Left out: the installation's.
+     */
+    targetRevision?: string;
+    /**
+     * Further values of the chart, as YAML text. Never credentials; names, marks and who may connect stay the run's.
+     */
+    values?: string;
+  };
+  /**
+   * A server that the operator deploys for the run itself. What is used in a cluster where the installation has no Argo CD and nothing else is given.
+   */
+  kubernetes?: {};
+  /**
+   * A server that the run starts on this machine and removes. What is used there if nothing else is given.
    */
   embedded?: {};
   /**

@@ -29,6 +29,18 @@ export interface ServerOptions {
 
 export type StartServer = (engine: ResolvedSource['engine'], options: ServerOptions) => Promise<RunningServer>;
 
+/** The error for a source that this machine has no means to deploy. */
+export function needsCluster({ name, provider }: ResolvedSource): ParityError {
+  return new ParityError(
+    'InvalidSpec',
+    `source "${name}" is deployed in a cluster (${provider.kind}), and this run is carried out on one machine`,
+    {
+      subject: `spec.sources[${name}]`,
+      advice: `Run it in a cluster with --cluster, or use another server here: embedded: {}, or external.`,
+    },
+  );
+}
+
 export interface SourcesOptions {
   readonly spec: ResolvedSpec;
   readonly uid: string;
@@ -68,6 +80,9 @@ export class Sources {
         const intend = () => writeFile(databaseMark(folders, name), '', { mode: 0o600 });
         return await this.#publish(source, await createRunDatabase(connection, source.engine, uid, name, intend));
       }
+      case 'argocd':
+      case 'kubernetes':
+        throw needsCluster(source);
     }
   }
 
@@ -120,6 +135,10 @@ export class Sources {
   }
 
   async #publish(source: ResolvedSource, connection: Connection): Promise<void> {
+    if (source.engineVersion !== undefined) {
+      const { askServer, checkVersion } = await import('../../sources/server-version.ts');
+      checkVersion(source, await askServer(source.engine, connection));
+    }
     await writeSecret(this.#options.folders.secrets, sourceSecret(source.name), formatConnection(connection));
   }
 

@@ -8,7 +8,7 @@ import { readSecret } from '../../support/secrets.ts';
 import type { Removal } from '../../tasks/cleanup.ts';
 import { removalCommand, removeWorkspace } from '../../tasks/workspace.ts';
 import { isAlive, isProcessIdentity, type ProcessIdentity, signalIfAlive } from './process-identity.ts';
-import { databaseMark } from './provision.ts';
+import { databaseMark, needsCluster } from './provision.ts';
 import type { RunFile, RunFolders } from './state-dir.ts';
 
 /**
@@ -84,6 +84,9 @@ function sourceRemoval(
           await dropRunDatabase(connection, source.engine, file.run.uid);
         },
       };
+    case 'argocd':
+    case 'kubernetes':
+      throw needsCluster(source);
   }
 }
 

@@ -8,7 +8,7 @@ import { planWorkspace } from '../../tasks/workspace.ts';
 import type { RunEvent, RunOutcome } from './events.ts';
 import { LocalRun } from './local-run.ts';
 import { takeRun } from './lock.ts';
-import type { StartServer } from './provision.ts';
+import { needsCluster, type StartServer } from './provision.ts';
 import { heldError } from './removals.ts';
 import { createRunFolder, installationId, installationSecrets, readRunFile, runFolders } from './state-dir.ts';
 
@@ -44,6 +44,8 @@ export async function runLocally(request: RunRequest, options: RunOptions): Prom
   const stateDir = resolve(options.stateDir ?? env.stateDir());
   const spec = options.keep === true ? { ...request.spec, cleanup: { policy: 'Never' as const } } : request.spec;
   buildGraph(spec);
+  const deployed = spec.sources.find(({ provider }) => provider.kind === 'argocd' || provider.kind === 'kubernetes');
+  if (deployed !== undefined) throw needsCluster(deployed);
   const run = { name: request.name, uid: randomUUID(), installation: await installationId(stateDir) };
   // The intent, with every name in it, is on disk before anything is made.
   const file = {
