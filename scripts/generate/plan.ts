@@ -1,9 +1,9 @@
 import { type Document, isMap, isSeq, parseDocument, type YAMLMap } from 'yaml';
 
 const HEADER = ` Generated from pipelineparity.io_pipelineparityruns.yaml by scripts/generate.ts. Do not edit.
- A plan's spec is a run's spec without planRef, and may change.`;
+ A plan's spec is a run's spec without planRef, suspend and cancel, and may change.`;
 
-/** The plan's CRD: the run's spec without what only a run has (planRef, immutability, status). */
+/** The plan's CRD: the run's spec without what only a run has (planRef, suspend, cancel, immutability, status). */
 export function planDefinition(run: string): string {
   const document = parseDocument(run.replace(/^(#.*\n)+/, ''));
   const schema = ['spec', 'versions', 0, 'schema', 'openAPIV3Schema'];
@@ -26,7 +26,9 @@ export function planDefinition(run: string): string {
     'The same fields as in a run; a run may give each of them itself.',
   );
   document.deleteIn([...schema, 'properties', 'status']);
-  document.deleteIn([...schema, 'properties', 'spec', 'properties', 'planRef']);
+  for (const field of ['planRef', 'suspend', 'cancel']) {
+    document.deleteIn([...schema, 'properties', 'spec', 'properties', field]);
+  }
   document.deleteIn([...schema, 'properties', 'spec', 'x-kubernetes-validations']);
   // As the formatter writes lists: without spaces inside the brackets.
   return document.toString({ lineWidth: 0 }).replaceAll(/\[ (.*?) \]/g, '[$1]');

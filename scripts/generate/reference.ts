@@ -15,7 +15,7 @@ const INTRODUCTION = `<!-- Generated from crds/ by scripts/generate.ts. Do not e
 
 # The manifest
 
-Every field of a \`PipelineParityRun\`. A \`PipelineParityPlan\` has the same \`spec\`, without \`planRef\`, and no status.
+Every field of a \`PipelineParityRun\`. A \`PipelineParityPlan\` has the same \`spec\`, without \`planRef\`, \`suspend\` and \`cancel\`, and no status.
 
     apiVersion: pipelineparity.io/v1alpha1
     kind: PipelineParityRun

@@ -63,6 +63,15 @@ describe('loadManifest', () => {
     expect(spec.queries[0]?.timeoutSeconds).to.equal(300);
   });
 
+  it('takes what switches a run on a cluster, and refuses it where nobody could turn the switch', () => {
+    const text = withSpec('suspend: true\ncancel: true\ncleanup: { ttlSecondsAfterFinished: 60 }');
+    expect(load(text).spec.cleanup).to.deep.equal({ policy: 'Always', ttlSecondsAfterFinished: 60 });
+    expect(problemsOf(text, { isCarriedOutHere: true })).to.deep.equal([
+      'run.yaml:25:12: spec.suspend: is for runs on a cluster; remove it, or apply the run to a cluster',
+      'run.yaml:26:11: spec.cancel: is for runs on a cluster; remove it, or apply the run to a cluster; here Ctrl-C cancels',
+    ]);
+  });
+
   it('turns the spelling of providers, quantities and sides into the resolved one', () => {
     const text = withSpec(
       'execution: { memory: 512Mi }\ncomparison: { columns: [{ table: planes, column: speed, tolerance: "1e-9" }] }',

@@ -31,6 +31,8 @@ export interface LoadOptions {
   readonly defaultWorkspace?: string | ResolvedStorage | undefined;
   /** What a source is that does not say. Default `embedded`. */
   readonly defaultProvider?: Surroundings['defaultProvider'];
+  /** Whether the run is carried out at once by this process: then nobody can suspend or cancel it by its spec. */
+  readonly isCarriedOutHere?: boolean | undefined;
 }
 
 export interface LoadedManifest extends Metadata {
@@ -66,7 +68,10 @@ export function loadManifest(text: string, options: LoadOptions = {}): LoadedMan
     ...(options.defaultProvider === undefined ? {} : { defaultProvider: options.defaultProvider }),
   });
   if (!resolution.isComplete) throw new ManifestError(positioned(resolution.findings, merged, places));
-  const findings = validate(resolution.spec, checkedRun.value.spec);
+  const findings = [
+    ...validate(resolution.spec, checkedRun.value.spec),
+    ...(options.isCarriedOutHere === true ? onlyOnClusters(checkedRun.value.spec) : []),
+  ];
   if (findings.length > 0) throw new ManifestError(positioned(findings, merged, places));
 
   return {
@@ -75,6 +80,16 @@ export function loadManifest(text: string, options: LoadOptions = {}): LoadedMan
     specDigest: createHash('sha256').update(canonicalJson(resolution.spec)).digest('hex'),
     raw: checkedRun.value,
   };
+}
+
+/** Switches that somebody turns while the run goes on: there is nobody to turn them back, and nothing that would see it. */
+function onlyOnClusters(run: RunSpec): Finding[] {
+  return (['suspend', 'cancel'] as const)
+    .filter((field) => run[field] === true)
+    .map((field) => ({
+      path: ['spec', field],
+      message: `is for runs on a cluster; remove it, or apply the run to a cluster${field === 'cancel' ? '; here Ctrl-C cancels' : ''}`,
+    }));
 }
 
 /** Where values come from: the run's document first, then its plan's. */

@@ -190,7 +190,7 @@ describe('--set', () => {
     ['spec.snapshto.location=x', 'spec.snapshto: unknown field; did you mean "snapshot"?'],
     [
       'spec.__proto__.x=1',
-      'spec.__proto__: unknown field; known are planRef, snapshot, workspace, sources, pipelines, scenario, comparison, queries, execution, cleanup, reports',
+      'spec.__proto__: unknown field; known are planRef, snapshot, workspace, sources, pipelines, scenario, comparison, queries, execution, cleanup, reports, suspend, …',
     ],
     [
       'spec.pipelines.reference.bug=None',

@@ -23,8 +23,8 @@ const STRUCTURE: readonly Case[] = [
   ],
   [
     'an unknown field',
-    withSpec('suspend: true'),
-    'run.yaml:25:3: spec.suspend: unknown field; known are planRef, snapshot, workspace, sources, pipelines, scenario, comparison, queries, execution, cleanup, reports',
+    withSpec('paused: true'),
+    'run.yaml:25:3: spec.paused: unknown field; known are planRef, snapshot, workspace, sources, pipelines, scenario, comparison, queries, execution, cleanup, reports, suspend, …',
   ],
   [
     'an unknown field of an empty object',

@@ -90,7 +90,7 @@ export function resolveSpec(spec: RunSpec, surroundings: Surroundings): Resoluti
       comparison: resolveComparison(spec.comparison ?? {}),
       queries: (spec.queries ?? []).map(resolveQuery),
       execution,
-      cleanup: { policy: spec.cleanup?.policy ?? DEFAULTS.cleanupPolicy },
+      cleanup: resolveCleanup(spec),
       reports: {
         ...storage({
           ...spec.reports,
@@ -100,6 +100,11 @@ export function resolveSpec(spec: RunSpec, surroundings: Surroundings): Resoluti
       },
     },
   };
+}
+
+function resolveCleanup({ cleanup }: RunSpec): ResolvedSpec['cleanup'] {
+  const { policy = DEFAULTS.cleanupPolicy, ttlSecondsAfterFinished: ttl } = cleanup ?? {};
+  return { policy, ...(ttl === undefined ? {} : { ttlSecondsAfterFinished: ttl }) };
 }
 
 /** Notes a finding where a value is missing, and hands the value on. */

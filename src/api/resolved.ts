@@ -11,7 +11,11 @@ export interface ResolvedSpec {
   readonly comparison: ResolvedComparison;
   readonly queries: readonly ResolvedQuery[];
   readonly execution: ResolvedExecution;
-  readonly cleanup: { readonly policy: 'Always' | 'OnSuccess' | 'Never' };
+  readonly cleanup: {
+    readonly policy: 'Always' | 'OnSuccess' | 'Never';
+    /** On a cluster: seconds after its end when the run is deleted. */
+    readonly ttlSecondsAfterFinished?: number;
+  };
   readonly reports: ResolvedReports;
 }
 

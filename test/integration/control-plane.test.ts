@@ -67,6 +67,20 @@ describe('a Kubernetes API server with our CRDs', function () {
     expect(await refusal(patch)).to.match(/the spec of a run is immutable/);
   });
 
+  it('lets a run be suspended, continued, kept and cancelled, and never uncancelled', async () => {
+    await objects.createNamespacedCustomObject({ ...runs, body: await exampleRun('switched') });
+    const change = (spec: object) =>
+      objects.patchNamespacedCustomObject(
+        { ...runs, name: 'switched', body: { spec } },
+        setHeaderOptions('Content-Type', PatchStrategy.MergePatch),
+      );
+    for (const spec of [{ suspend: true }, { suspend: false }, { cleanup: { policy: 'Never' } }, { cancel: true }])
+      await change(spec);
+    for (const spec of [{ cancel: false }, { cancel: null }])
+      expect(await refusal(change(spec))).to.match(/a run that was cancelled stays cancelled/);
+    expect(await refusal(change({ planRef: { name: 'other' } }))).to.match(/the spec of a run is immutable/);
+  });
+
   it('changes status by its own subresource, and nothing else by it', async () => {
     await objects.createNamespacedCustomObject({ ...runs, body: await exampleRun('status') });
     await objects.patchNamespacedCustomObjectStatus(

@@ -19,7 +19,7 @@ export interface PipelineParityRun {
   status?: RunStatus;
 }
 /**
- * What to copy, where to load it, which pipeline to test and what to compare. It never changes after creation.
+ * What to copy, where to load it, which pipeline to test and what to compare. After creation only suspend, cancel and cleanup change.
  */
 export interface RunSpec {
   /**
@@ -59,8 +59,20 @@ export interface RunSpec {
      * `Always` removes them, `OnSuccess` only after a run that passed, `Never` keeps them.
      */
     policy?: 'Always' | 'OnSuccess' | 'Never';
+    /**
+     * Seconds after its end when a run on a cluster is deleted, with all that is left of it but its reports. A run that Argo CD manages stays, and only what it has made is removed. Left out: it stays until somebody deletes it. The CLI, which keeps no run, has no use for it.
+     */
+    ttlSecondsAfterFinished?: number;
   };
   reports?: ReportsSpec;
+  /**
+   * `true` starts nothing new on a cluster until it is `false` again; what runs goes on. May change at any time.
+   */
+  suspend?: boolean;
+  /**
+   * `true` cancels a run on a cluster: tasks are stopped, the report is written, the run is cleaned up. May become `true`, once.
+   */
+  cancel?: boolean;
 }
 /**
  * The tables under test and where they are read. This location is only ever read.
@@ -617,6 +629,14 @@ export interface RunStatus {
    */
   completionTime?: string;
   /**
+   * SHA-256 of the spec that the run has used since its beginning, plan merged and defaults applied; hexadecimal.
+   */
+  specDigest?: string;
+  /**
+   * Where the run works.
+   */
+  workspace?: string;
+  /**
    * `SourcesProvisioned`, `SnapshotCopied`, `Rehydrated`, `Synced`, `Compared`, `QueriesPassed`, `CleanedUp`, `Finished`, `Succeeded`, and while they last `Reconciling` and `Stalled`.
    *
    * Items: One condition, as Kubernetes defines it.
@@ -693,6 +713,35 @@ export interface RunStatus {
      * Ended badly.
      */
     failed?: number;
+    /**
+     * Names of tasks that are running, up to 64.
+     *
+     * Items: Name of a task.
+     */
+    active?: string[];
+    /**
+     * The first tasks that failed for good, up to 10.
+     *
+     * Items: One failure.
+     */
+    failures?: {
+      /**
+       * Name of the task.
+       */
+      task: string;
+      /**
+       * What failed, as one CamelCase word for machines.
+       */
+      code: string;
+      /**
+       * What failed, for people.
+       */
+      message: string;
+      /**
+       * What to do.
+       */
+      advice?: string;
+    }[];
   };
   /**
    * The outcome.

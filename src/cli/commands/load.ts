@@ -14,11 +14,18 @@ export interface LoadFlags {
   readonly reports?: string;
 }
 
+/** What the command does with the manifest, where that decides what is right. */
+export interface LoadPurpose {
+  /** Whether this process carries the run out. */
+  readonly isCarriedOutHere?: boolean;
+}
+
 /** The manifest in a file (`-`: standard input) with what the command line adds. Throws `BadUsage` and `InvalidSpec`. */
-export async function load(file: string, flags: LoadFlags, io: Io): Promise<LoadedManifest> {
+export async function load(file: string, flags: LoadFlags, io: Io, purpose: LoadPurpose = {}): Promise<LoadedManifest> {
   const manifest = await read(file, io);
   const set = [...(flags.set ?? []), ...reportsSetting(flags.reports, io)];
   return loadManifest(manifest, {
+    ...purpose,
     set,
     file: file === '-' ? undefined : file,
     cwd: io.cwd,

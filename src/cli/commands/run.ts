@@ -63,7 +63,7 @@ async function start(
       advice: 'Name its file, for example: parity run examples/flights/run.yaml',
     });
   }
-  return await runLocally(await load(manifest, flags, io), options);
+  return await runLocally(await load(manifest, flags, io, { isCarriedOutHere: true }), options);
 }
 
 function displayFor(flags: RunFlags, io: Io): Display {
