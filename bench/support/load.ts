@@ -5,9 +5,9 @@
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { rowDigest } from '../../src/compare/row-digest.ts';
 import { openEngine } from '../../src/engine/chdb.ts';
 import { openRelation } from '../../src/lake/format-files.ts';
+import { proveEqual } from '../../src/sources/prove.ts';
 import { sourceDriver } from '../../src/sources/registry.ts';
 import type { Connection } from '../../src/sources/source.ts';
 
@@ -25,13 +25,7 @@ const table = driver.plan('loaded', relation.columns, { primaryKey: [], cursor: 
 const session = await driver.connect(connection, { signal });
 const options = { signal, onProgress: () => undefined };
 await session.load(engine, table, relation, options);
-if (proof === 'prove') {
-  const [expected, actual] = [
-    await rowDigest(engine, relation),
-    await rowDigest(engine, await session.export(engine, table, options)),
-  ];
-  if (expected.digest !== actual.digest) throw new Error(`the proof failed: ${expected.digest} ${actual.digest}`);
-}
+if (proof === 'prove') await proveEqual(engine, session, table, relation, options);
 await session.close();
 await engine.close();
 await rm(scratch, { recursive: true });
