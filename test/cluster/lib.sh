@@ -25,12 +25,12 @@ need() {
   [ ${#missing[@]} -eq 0 ] || die "missing: ${missing[*]}. Install what the cluster needs with: scripts/setup.sh cluster"
 }
 
-# The first 12 digits of a digest over the names and contents of the files below the folders and files given.
+# The first 12 digits of a digest over the names and contents of the files below the folders and files given; tests go into no build.
 content_key() {
   local path
   for path in "$@"; do
     [ -e "$path" ] || die "$path is missing from the checkout"
-    (cd "$(dirname "$path")" && find "$(basename "$path")" -type f -print0 | LC_ALL=C sort -z | xargs -0 -r sha256sum)
+    (cd "$(dirname "$path")" && find "$(basename "$path")" -type f ! -name "*.test.ts" -print0 | LC_ALL=C sort -z | xargs -0 -r sha256sum)
   done | sha256sum | cut -c1-12
 }
 

@@ -1,11 +1,16 @@
 #!/usr/bin/env bash
 # Brings up a Kubernetes of one node on this Debian machine, as root and without a container engine, and prints the path of its kubeconfig.
 #   export KUBECONFIG=$(test/cluster/up.sh)
+#   test/cluster/up.sh --is-up              only says by its exit code whether it is up
 # Builds what is missing first. Does nothing where it is up already. Programs write into logs/ of the state folder; down.sh ends them.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
 main() {
+  if [ "${1:-}" = --is-up ]; then
+    is_up
+    return
+  fi
   [ "$(id -u)" = 0 ] || die "a node needs root"
   need containerd ctr runc ip iptables conntrack openssl buildah
   [ -x /usr/lib/cni/bridge ] || die "missing: /usr/lib/cni/bridge. Install what the cluster needs with: scripts/setup.sh cluster"
@@ -185,4 +190,4 @@ CONFIG
   wait_for kube-controller-manager 30 node_kubectl get serviceaccount default
 }
 
-main
+main "$@"
