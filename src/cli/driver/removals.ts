@@ -1,4 +1,4 @@
-import { access, readdir, readFile, rm } from 'node:fs/promises';
+import { access, readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ResolvedSource, ResolvedStorage } from '../../api/resolved.ts';
 import { pipelineRemovals } from '../../pipelines/removals.ts';
@@ -10,7 +10,7 @@ import { readSecret } from '../../support/secrets.ts';
 import type { Removal } from '../../tasks/cleanup.ts';
 import { removalCommand, removeWorkspace } from '../../tasks/workspace.ts';
 import { databaseMark, needsCluster } from './provision.ts';
-import type { RunFile, RunFolders } from './state-dir.ts';
+import { type RunFile, type RunFolders, removeRunFolder } from './state-dir.ts';
 
 /**
  * Everything that a run may have made outside its local folder, in the order in which it goes: processes, servers, databases on
@@ -34,7 +34,7 @@ export function workRemovals(file: RunFile, folders: RunFolders, secretFolders: 
 export function folderRemoval(folders: RunFolders): Removal {
   return {
     what: `the folder ${folders.root}`,
-    remove: () => rm(folders.root, { recursive: true, force: true }),
+    remove: () => removeRunFolder(folders),
     command: `rm -rf '${folders.root}'`,
   };
 }
