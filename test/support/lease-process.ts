@@ -1,7 +1,7 @@
 /**
  * A process that leads when it is elected, and then writes as fast as it may: the config map `written`, by one more each time.
  *
- *     node test/support/lease-process.ts KUBECONFIG NAMESPACE IDENTITY
+ *     node test/support/lease-process.ts KUBECONFIG NAMESPACE IDENTITY LEASE_MS
  *
  * It says `leads` and `lost` on its output, one a line, and tries again after it has lost.
  */
@@ -9,14 +9,15 @@ import { leadOnce, leaseStore } from '../../operator/kube/lease.ts';
 import { connect } from '../../src/kube/client.ts';
 import { configMaps } from '../../src/kube/objects.ts';
 
-const [kubeconfig = '', namespace = '', identity = ''] = process.argv.slice(2);
+const [kubeconfig = '', namespace = '', identity = '', lease = ''] = process.argv.slice(2);
+const leaseMs = Number(lease);
 const kube = await connect({ kubeconfig });
 const stop = new AbortController();
 process.once('SIGTERM', () => stop.abort());
 const store = leaseStore(kube, { namespace, name: 'leader' }, { identity, deadlineMs: 500 });
 while (!stop.signal.aborted) {
   const outcome = await leadOnce(
-    { store, leaseMs: 2000, renewWithinMs: 1200, retryMs: 200 },
+    { store, leaseMs, renewWithinMs: leaseMs * 0.6, retryMs: 200 },
     stop.signal,
     async (leadership) => {
       process.stdout.write('leads\n');
