@@ -18,7 +18,7 @@ main() {
   [ "$what" = demo ] || { command -v python3 >/dev/null && python3 -c 'import venv, ensurepip' 2>/dev/null; } || packages+=(python3 python3-venv)
   # Debian has a package; Ubuntu has not, and gets Playwright's own build below.
   [ "$what" != test ] || has_browser || { is_package chromium-headless-shell && packages+=(chromium-headless-shell fonts-dejavu-core); } || true
-  ! wants_cluster || has_cluster_programs || packages+=("${cluster_packages[@]}")
+  ! wants_cluster || mapfile -t -O ${#packages[@]} packages < <(missing_cluster_packages)
   [ ${#packages[@]} -eq 0 ] || install_packages "${packages[@]}"
   if [ "$what" != demo ]; then
     has_go || install_go
@@ -40,13 +40,14 @@ wants_cluster() {
   [ "$what" = cluster ] || { [ "$what" = test ] && [ "$(id -u)" = 0 ] && [ -z "${PARITY_E2E_IMAGE:-}" ]; }
 }
 
-cluster_packages=(containerd runc containernetworking-plugins iptables conntrack iproute2 openssl buildah mmdebstrap redis-server git curl)
-has_cluster_programs() {
-  local program
-  for program in containerd runc iptables conntrack ip openssl buildah mmdebstrap redis-server git curl; do
-    PATH=$PATH:/usr/sbin command -v "$program" >/dev/null || return 1
+# One a line: the package of each program that is missing.
+missing_cluster_packages() {
+  local pair
+  for pair in containerd:containerd runc:runc /usr/lib/cni/bridge:containernetworking-plugins iptables:iptables conntrack:conntrack ip:iproute2 \
+    openssl:openssl buildah:buildah mmdebstrap:mmdebstrap /usr/share/keyrings/debian-archive-keyring.gpg:debian-archive-keyring \
+    redis-server:redis-server git:git curl:curl; do
+    PATH=$PATH:/usr/sbin command -v "${pair%:*}" >/dev/null || [ -e "${pair%:*}" ] || echo "${pair#*:}"
   done
-  [ -x /usr/lib/cni/bridge ]
 }
 
 build_programs() {

@@ -44,6 +44,8 @@ export interface MirrorOptions<T extends KubeObject, Kept> {
   readonly onChange: (key: string) => void;
   readonly timing?: Partial<MirrorTiming>;
   readonly hooks?: MirrorHooks;
+  /** How loudly the log says that it begins again. Default `warn`. */
+  readonly logLevel?: 'warn' | 'debug';
 }
 
 export interface MirrorTiming {
@@ -180,7 +182,10 @@ export class Mirror<T extends KubeObject, Kept = T> {
     this.#options.hooks?.onRestart?.(error);
     const asked = isKubeError(error) ? (error.retryAfterMs ?? 0) : 0;
     const waitMs = Math.max(asked, backoffMs(this.#failures, this.#timing));
-    log.warn(`the mirror of ${this.#options.source.name} begins again in ${Math.round(waitMs)} ms`, { error });
+    log[this.#options.logLevel ?? 'warn'](
+      `the mirror of ${this.#options.source.name} begins again in ${Math.round(waitMs)} ms`,
+      { error },
+    );
     // Only the signal ends the wait early.
     await delay(waitMs, this.#stop.signal).catch(() => {});
   }

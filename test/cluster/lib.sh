@@ -51,9 +51,9 @@ runs() {
   [ -n "$when" ] && [ "$(started_at "$pid")" = "$when" ]
 }
 
-# Clock ticks after boot; the name in parentheses may hold spaces.
+# Clock ticks after boot; nothing for a process that is dead, even if nobody has asked yet how it died. (The name in parentheses may hold spaces.)
 started_at() {
-  sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | cut -d' ' -f20
+  sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | awk '$1 != "Z" { print $20 }'
 }
 
 # stop NAME…: asks each to end, and ends it after five seconds.

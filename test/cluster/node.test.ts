@@ -1,10 +1,12 @@
+import { randomBytes } from 'node:crypto';
 import { BatchV1Api, CoreV1Api, type KubeConfig, type V1Job } from '@kubernetes/client-node';
 import { expect } from 'chai';
 import { delay } from '../../src/support/retry.ts';
 import { type TestCluster, testCluster } from '../support/cluster.ts';
 import { loadKubeconfig } from '../support/control-plane.ts';
 
-const namespace = 'parity-image-test';
+// Its own each time: a namespace takes a while to end.
+const namespace = `image-test-${randomBytes(4).toString('hex')}`;
 
 describe('the image on a node', function () {
   this.timeout(600_000);

@@ -1,4 +1,8 @@
 import { execFile } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { cp, mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { type S3Keys, startSeaweedFs } from './seaweedfs.ts';
@@ -54,8 +58,31 @@ async function clusterHere(): Promise<TestCluster> {
     postgresImage,
     mysqlImage,
     s3: { endpoint: s3.endpoint, ...s3.admin },
-    repository: { url: `file://${fileURLToPath(new URL('../../', import.meta.url))}`, revision: 'HEAD' },
+    repository: { url: `file://${await checkoutAsRepository()}`, revision: 'main' },
   };
+}
+
+/** What Argo CD may deploy from this checkout, committed or not, as a Git repository of its own. Returns its folder. */
+async function checkoutAsRepository(): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), 'parity-repository-'));
+  endings.push(() => rm(folder, { recursive: true, force: true }));
+  const git = (...args: string[]) => promisify(execFile)('git', args, { cwd: folder });
+  await git('init', '--quiet', '--initial-branch=main');
+  for (const part of ['argocd', 'charts', 'examples']) {
+    const from = fileURLToPath(new URL(`../../${part}/`, import.meta.url));
+    if (existsSync(from)) await cp(from, join(folder, part), { recursive: true });
+  }
+  await git('add', '--all');
+  await git(
+    '-c',
+    'user.name=test',
+    '-c',
+    'user.email=test@example.test',
+    'commit',
+    '--quiet',
+    '--message=The checkout',
+  );
+  return folder;
 }
 
 function usersCluster(): TestCluster {

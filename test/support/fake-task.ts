@@ -45,7 +45,8 @@ async function work(context: TaskContext): ReturnType<TaskHandler> {
 
 /** Returns how many differences the task is to report. */
 async function behave(context: TaskContext): Promise<number> {
-  const bug = context.file.spec.pipelines[0]?.reference.bug ?? 'None';
+  const [pipeline] = context.file.spec.pipelines;
+  const bug = pipeline !== undefined && 'reference' in pipeline ? pipeline.reference.bug : 'None';
   const [kind, behaviour] = bug.split(':');
   if (kind !== context.file.input.kind) return 0;
   switch (behaviour) {
