@@ -23,11 +23,21 @@ main() {
     rm -f "$cache/cluster-images/.parity.tar"
     buildah_here push -q "$image" "docker-archive:$cache/cluster-images/.parity.tar:$image" >&2
     mv "$cache/cluster-images/.parity.tar" "$archive"
-    # A gigabyte each: the last three, because another checkout may be about to take its own.
-    ls -t "$cache/cluster-images"/parity-*.tar | tail -n +4 | xargs -r rm -f
+    forget_old
   ) 8>"$cache/cluster-images/.lock-parity"
   [ "${1:-}" != --import ] || import "$archive" "$image"
   echo "$image"
+}
+
+# A gigabyte each. The last six stay, because another checkout may be using its own.
+forget_old() {
+  local old
+  for old in $(ls -t "$cache/cluster-images"/parity-*.tar | tail -n +7); do
+    rm -f "$old"
+    old=local.parity/parity:$(basename "$old" .tar | cut -d- -f2)
+    buildah_here rmi "$old" >/dev/null 2>&1 || true
+    ! runs containerd || node_ctr images rm "$old" >/dev/null 2>&1 || true
+  done
 }
 
 main "$@"

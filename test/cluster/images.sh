@@ -45,6 +45,7 @@ archive_of() {
     "make_$name" "$work"
     buildah_here bud -q --isolation chroot -t "$image" "$work" >/dev/null
     buildah_here push -q "$image" "docker-archive:$work/image.tar:$image" >/dev/null
+    buildah_here rmi "$image" >/dev/null
     rm -f "$cache/cluster-images/$name-"*.tar
     mv "$work/image.tar" "$archive"
   ) 8>"$cache/cluster-images/.lock"
