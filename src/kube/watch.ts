@@ -53,7 +53,7 @@ export interface MirrorTiming {
   readonly relistMs: number;
   /** The server ends a watch after about so long, in seconds. Default 300. */
   readonly watchSeconds: number;
-  /** A watch is given up when silent for so long, in ms. The server's bookmarks come each minute. Default 150,000. */
+  /** A watch is given up when silent for so long, in ms. Bookmarks of an idle kind came every 120 s. Default 180,000. */
   readonly idleMs: number;
   /** First and longest wait after a failure, in ms. Default 500 and 30,000. */
   readonly baseMs: number;
@@ -77,7 +77,7 @@ export type MirrorState =
 const standardTiming: MirrorTiming = {
   relistMs: 600_000,
   watchSeconds: 300,
-  idleMs: 150_000,
+  idleMs: 180_000,
   baseMs: 500,
   maxMs: 30_000,
 };
