@@ -18,7 +18,7 @@ main() {
     [ ! -e "$archive" ] || exit 0
     say "building the image $image"
     # The certificates that this machine believes, where the packages come through a proxy of its own.
-    buildah_here bud -q --layers --isolation chroot --build-arg "NODE_IMAGE=docker-archive:$base" --volume "$certificates:$certificates:ro" -t "$image" "$repository" >&2 ||
+    buildah_here bud -q --force-rm --layers --isolation chroot --build-arg "NODE_IMAGE=docker-archive:$base" --volume "$certificates:$certificates:ro" -t "$image" "$repository" >&2 ||
       die "the image could not be built; see above"
     rm -f "$cache/cluster-images/.parity.tar"
     buildah_here push -q "$image" "docker-archive:$cache/cluster-images/.parity.tar:$image" >&2
