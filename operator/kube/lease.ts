@@ -243,8 +243,14 @@ class Candidate {
   }
 
   async #renewOnce(): Promise<void> {
+    const askedAt = this.#clock.now();
+    const terms = { holder: this.#store.identity, leaseMs: this.#leaseMs };
     try {
-      await this.#extend();
+      const record = this.#seen?.record ?? (await this.#store.read());
+      if (record === undefined) return this.#lose('the lease was deleted');
+      const renewed = await this.#store.update(record, terms);
+      // A reply that comes when it is over changes nothing: work has been stopped.
+      if (!this.#lost.signal.aborted) this.#won(renewed, askedAt);
     } catch (error) {
       if (isKubeError(error, 'NotFound')) return this.#lose('the lease was deleted');
       if (!isKubeError(error, 'Conflict')) throw error;
@@ -252,18 +258,8 @@ class Candidate {
       const record = await this.#store.read();
       if (record === undefined) return this.#lose('the lease was deleted');
       this.#observe(record);
-      if (record.holder !== this.#store.identity) return this.#lose(`${record.holder || 'nobody'} holds it`);
-      await this.#extend();
+      if (record.holder !== this.#store.identity) this.#lose(`${record.holder || 'nobody'} holds it`);
     }
-  }
-
-  async #extend(): Promise<void> {
-    if (this.#seen === undefined) return;
-    const askedAt = this.#clock.now();
-    const terms = { holder: this.#store.identity, leaseMs: this.#leaseMs };
-    const renewed = await this.#store.update(this.#seen.record, terms);
-    // A reply that comes when it is over changes nothing: work has been stopped.
-    if (!this.#lost.signal.aborted) this.#won(renewed, askedAt);
   }
 
   #lose(why: string): void {

@@ -1,9 +1,10 @@
 import type { ResolvedSource } from '../../src/api/resolved.ts';
-import { KubeError } from '../../src/kube/error.ts';
+import { isKubeError } from '../../src/kube/error.ts';
 import { type Secret, secrets } from '../../src/kube/objects.ts';
 import { formatConnection } from '../../src/sources/connection.ts';
 import type { Connection } from '../../src/sources/source.ts';
 import { ParityError } from '../../src/support/error.ts';
+import { encodeKeys } from './credentials.ts';
 import { isOfRun, labels, ownedBy, runLabels, sourceName } from './names.ts';
 import type { Scope } from './types.ts';
 
@@ -12,10 +13,19 @@ import type { Scope } from './types.ts';
  * password, database and ca. Again it changes nothing, unless the connection has changed. Throws `AccessDenied` where another's Secret has that name.
  */
 export async function publishConnection(scope: Scope, source: ResolvedSource, connection: Connection): Promise<void> {
-  const { kube, run, hold } = scope;
-  const name = sourceName(hold.run.uid, source.name);
-  const namespace = run.metadata.namespace ?? '';
-  const data = encode(formatConnection(connection));
+  const name = sourceName(scope.hold.run.uid, source.name);
+  await ensureSecret(scope, name, formatConnection(connection), { [labels.source]: source.name });
+}
+
+/** Makes a Secret of the run's own hold these keys. Throws `AccessDenied` where another's has its name. */
+export async function ensureSecret(
+  { kube, run, hold }: Scope,
+  name: string,
+  keys: Readonly<Record<string, string>>,
+  more: Readonly<Record<string, string>>,
+): Promise<void> {
+  const { namespace } = hold;
+  const data = encodeKeys(keys);
   const found = (await kube.find(secrets, { namespace, name })) ?? (await created());
   if (found === undefined) return;
   if (!isOfRun(found, hold.run)) throw notOurs(found);
@@ -23,25 +33,16 @@ export async function publishConnection(scope: Scope, source: ResolvedSource, co
 
   /** undefined once it is created; what is there already, if somebody was faster. */
   async function created(): Promise<Secret | undefined> {
-    const metadata = {
-      name,
-      namespace,
-      labels: { ...runLabels(hold.run), [labels.source]: source.name },
-      ownerReferences: [ownedBy(run)],
-    };
+    const ownerReferences = [ownedBy(run)];
+    const metadata = { name, namespace, labels: { ...runLabels(hold.run), ...more }, ownerReferences };
     try {
       await kube.create(secrets, { metadata, type: 'Opaque', data });
       return undefined;
     } catch (error) {
-      if (error instanceof KubeError && error.reason === 'AlreadyExists')
-        return await kube.get(secrets, { namespace, name });
+      if (isKubeError(error, 'AlreadyExists')) return await kube.get(secrets, { namespace, name });
       throw error;
     }
   }
-}
-
-function encode(keys: Readonly<Record<string, string>>): Readonly<Record<string, string>> {
-  return Object.fromEntries(Object.entries(keys).map(([key, value]) => [key, Buffer.from(value).toString('base64')]));
 }
 
 function sameData(found: object, wanted: Readonly<Record<string, string>>): boolean {

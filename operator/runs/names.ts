@@ -1,24 +1,14 @@
 import { createHash } from 'node:crypto';
 import type { OwnerReference } from '../../src/kube/objects.ts';
+import { cleanupFinalizer, labels, type RunObject } from '../../src/kube/runs.ts';
 import type { RunIdentity } from '../../src/tasks/task.ts';
-import type { RunObject } from './types.ts';
 
-/** On a run that has something to be removed: first on, last off. */
-export const cleanupFinalizer = 'pipelineparity.io/cleanup';
+export { cleanupFinalizer, labels };
+
 /** On a run's hold Secret. */
 export const holdFinalizer = 'pipelineparity.io/hold';
 /** On a run, set by an administrator to its uid: let go of what could not be removed. */
 export const abandonAnnotation = 'pipelineparity.io/abandon';
-
-export const labels = {
-  run: 'pipelineparity.io/run',
-  runUid: 'pipelineparity.io/run-uid',
-  installation: 'pipelineparity.io/installation',
-  task: 'pipelineparity.io/task',
-  attempt: 'pipelineparity.io/attempt',
-  source: 'pipelineparity.io/source',
-  managedBy: 'app.kubernetes.io/managed-by',
-} as const;
 
 const manager = 'pipeline-parity';
 

@@ -1,19 +1,13 @@
-import type { PipelineParityPlan, PipelineParityRun } from '../../src/api/generated/types.ts';
 import type { ResolvedSource, ResolvedSpec, ResolvedStorage } from '../../src/api/resolved.ts';
 import type { KubeClient } from '../../src/kube/client.ts';
-import { type KubeObject, resource } from '../../src/kube/objects.ts';
+import type { KubeObject } from '../../src/kube/objects.ts';
+import { type PlanObject, plans, type RunObject, runs } from '../../src/kube/runs.ts';
 import type { Task, TaskId } from '../../src/run/types.ts';
 import type { ErrorRecord, ParityError } from '../../src/support/error.ts';
 import type { RunIdentity } from '../../src/tasks/task.ts';
 import type { WorkspacePlan } from '../../src/tasks/workspace.ts';
 
-/** A run as the API server stores it. */
-export type RunObject = KubeObject & Pick<PipelineParityRun, 'spec' | 'status'>;
-/** A plan as the API server stores it. */
-export type PlanObject = KubeObject & Pick<PipelineParityPlan, 'spec'>;
-
-export const runs = resource<RunObject>('pipelineparity.io', 'v1alpha1', 'pipelineparityruns', 'PipelineParityRun');
-export const plans = resource<PlanObject>('pipelineparity.io', 'v1alpha1', 'pipelineparityplans', 'PipelineParityPlan');
+export { type PlanObject, plans, type RunObject, runs };
 
 /** What an installation of the operator is told: flags, values of its chart. */
 export interface OperatorOptions {
@@ -61,6 +55,8 @@ export interface Toleration {
 /** What was decided when the run began, kept in its hold Secret until nothing of the run is left. */
 export interface Hold {
   readonly run: RunIdentity;
+  /** The run's namespace. */
+  readonly namespace: string;
   readonly spec: ResolvedSpec;
   /** SHA-256 of the resolved spec, hexadecimal. */
   readonly specDigest: string;
@@ -106,8 +102,8 @@ export interface TaskExecutor {
   start(scope: Scope, task: Task, attempt: number): Promise<void>;
   /** Asks the attempts of these tasks to stop, and says whether nothing of them can write any more. Never blocks. */
   stop(scope: Scope, taskIds: readonly TaskId[] | 'all'): Promise<Removed>;
-  /** Removes what is left of attempts that have ended and whose ends are recorded. Never blocks. */
-  forget(scope: Scope, attempts: readonly Attempt[]): Promise<void>;
+  /** Ends attempts that will not come to an end by themselves (their image can't be pulled), and keeps the others. Never blocks. */
+  end(scope: Scope, attempts: readonly Attempt[]): Promise<void>;
 }
 
 /** One attempt of a task, as it is observed. */
@@ -116,8 +112,10 @@ export interface Attempt {
   /** 1, 2, … */
   readonly attempt: number;
   readonly startedAt?: Date;
-  readonly state:
-    | { readonly kind: 'Running' }
+  /** Where it has ended, and it is known when. */
+  readonly endedAt?: Date;
+  readonly state: /** `waiting`: why it cannot begin yet, for people. */
+    | { readonly kind: 'Running'; readonly waiting?: string }
     /** `failure` is how it ended as far as can be seen from outside: what the task recorded comes first. */
     | { readonly kind: 'Exited'; readonly failure?: TaskFailure };
   /** Nothing of it can write any more: only then may another attempt begin. */
@@ -145,6 +143,11 @@ export interface SourceProvider {
   ensure(scope: Scope, source: ResolvedSource): Promise<SourceState>;
   /** One step towards nothing being left of it. Deletes only what carries the installation's id and the run's full uid. */
   remove(scope: Scope, source: ResolvedSource): Promise<Removed>;
+  /**
+   * Sees to it that a source which was ready still can be used, where that takes a living operator (servers beside it). Left out: it can, or its tasks
+   * will say that it can't.
+   */
+  keep?(scope: Scope, source: ResolvedSource): Promise<SourceState>;
 }
 
 export type SourceState =

@@ -6,10 +6,11 @@ import { ParityError, toParityError } from '../support/error.ts';
 import { log, redactError } from '../support/log.ts';
 import { readSecret } from '../support/secrets.ts';
 import { readInput, readOutput, recordFailure, recordSuccess, tableOf } from '../tasks/records.ts';
-import { orphaned, type TaskContext, type TaskFile, type TaskHandler } from '../tasks/task.ts';
+import type { TaskContext, TaskFile, TaskHandler } from '../tasks/task.ts';
 import { memoryPlan } from './driver/memory.ts';
 import { parseTaskArguments, type TaskArguments } from './task-arguments.ts';
 import { type TaskLine, throttle } from './task-lines.ts';
+import { type TerminationMessage, writeTerminationMessage } from './termination-log.ts';
 
 /** Least time between two progress lines of one table. */
 const progressIntervalMs = 200;
@@ -35,11 +36,16 @@ export async function runTask(argv: readonly string[], options: TaskOptions = {}
     // The engine reaches only files inside the current folder: from here, all.
     process.chdir('/');
     workspace = await openWorkspace(args);
-    if ((await readOutput(workspace, args.id))?.outcome === 'Succeeded') return 0;
+    const earlier = await readOutput(workspace, args.id);
+    if (earlier?.outcome === 'Succeeded') {
+      await sayEnd(args, { outcome: 'Succeeded', summary: earlier.summary });
+      return 0;
+    }
     file = await readInput(workspace, args.id);
     const handler = await (options.handlerOf ?? ownHandler)(file.input.kind);
     const result = await carryOut(handler, file, args, workspace, stop.signal);
     await recordSuccess(workspace, args.id, result);
+    await sayEnd(args, { outcome: 'Succeeded', summary: result.summary });
     return 0;
   } catch (error) {
     const failure = describe(error, file, stop.signal);
@@ -50,6 +56,7 @@ export async function runTask(argv: readonly string[], options: TaskOptions = {}
       );
     }
     print({ type: 'failure', ...failure });
+    await sayEnd(args, { outcome: 'Failed', ...failure });
     log.debug('task failed', { stack: error instanceof Error ? error.stack : undefined });
     return 1;
   } finally {
@@ -78,7 +85,6 @@ async function carryOut(
       return engine;
     },
     scratch: args.scratch,
-    ...(args.runFolder === undefined ? {} : { runFolder: args.runFolder }),
     secret: (name) => readSecret(name, args.secretFolders),
     progress: progress.progress,
     signal,
@@ -146,6 +152,15 @@ function describe(error: unknown, file: TaskFile | undefined, signal: AbortSigna
   return { error: record, ...(table === undefined ? {} : { table }) };
 }
 
+/** A file that can't be written takes nothing from the task: its end is recorded. */
+async function sayEnd(args: TaskArguments | undefined, message: TerminationMessage): Promise<void> {
+  if (args?.terminationLog === undefined) return;
+  const file = args.terminationLog;
+  await writeTerminationMessage(file, message).catch((cause) =>
+    log.warn('the termination message could not be written', { file, cause }),
+  );
+}
+
 function print(line: TaskLine): void {
   process.stdout.write(`${JSON.stringify(line)}\n`);
 }
@@ -153,28 +168,26 @@ function print(line: TaskLine): void {
 /** SIGTERM, or the end of the parent (its IPC channel closes), stops the task; a task that does not stop in time is ended. */
 function listenForStop(): { signal: AbortSignal; dispose(): void } {
   const controller = new AbortController();
-  const stop = (subject?: string) => {
+  const stop = () => {
     if (controller.signal.aborted) return;
-    const about = subject === undefined ? {} : { subject };
-    controller.abort(new ParityError('Cancelled', 'the task was stopped on request', about));
+    controller.abort(new ParityError('Cancelled', 'the task was stopped on request'));
     setTimeout(() => process.exit(1), stopMs).unref();
   };
-  const onTerminate = () => stop();
-  const onOrphaned = () => {
-    stop(orphaned);
+  const orphaned = () => {
+    stop();
     // Nobody reads the end of this task any more.
     setTimeout(() => process.exit(1), 1_000).unref();
   };
   // Ctrl-C is the parent's to understand; it says SIGTERM where it means this process.
   const ignore = () => undefined;
-  process.on('SIGTERM', onTerminate).on('SIGINT', ignore).on('SIGHUP', ignore);
-  if (process.connected) process.once('disconnect', onOrphaned);
+  process.on('SIGTERM', stop).on('SIGINT', ignore).on('SIGHUP', ignore);
+  if (process.connected) process.once('disconnect', orphaned);
   process.channel?.unref();
   process.stdout.on('error', ignore);
   return {
     signal: controller.signal,
     dispose: () => {
-      process.off('SIGTERM', onTerminate).off('SIGINT', ignore).off('SIGHUP', ignore).off('disconnect', onOrphaned);
+      process.off('SIGTERM', stop).off('SIGINT', ignore).off('SIGHUP', ignore).off('disconnect', orphaned);
     },
   };
 }

@@ -12,10 +12,15 @@ export async function readSecret(name: string, folders: readonly string[]): Prom
   for (const folder of folders) {
     const keys = await keysOf(join(folder, name));
     if (keys === undefined) continue;
-    for (const [key, value] of Object.entries(keys)) if (!publicKeys.has(key)) registerSecret(value);
+    protectKeys(keys);
     return keys;
   }
   throw notFound(name, folders);
+}
+
+/** Registers every value of a secret that protects something with the log. */
+export function protectKeys(keys: Readonly<Record<string, string>>): void {
+  for (const [key, value] of Object.entries(keys)) if (!publicKeys.has(key)) registerSecret(value);
 }
 
 /** Writes a secret's keys as files that only this user can read; readers see all of it or nothing. Replaces an older one. */
@@ -24,8 +29,8 @@ export async function writeSecret(folder: string, name: string, keys: Readonly<R
   const aside = join(folder, `..${name}.${process.pid}`);
   await rm(aside, { recursive: true, force: true });
   await mkdir(aside, { recursive: true, mode: 0o700 });
+  protectKeys(keys);
   for (const [key, value] of Object.entries(keys)) {
-    if (!publicKeys.has(key)) registerSecret(value);
     await writeFile(join(aside, key), value, { mode: 0o600, flag: 'wx' });
   }
   await rm(target, { recursive: true, force: true });

@@ -5,6 +5,7 @@ import { env } from '../../support/env.ts';
 import { ParityError } from '../../support/error.ts';
 import { log } from '../../support/log.ts';
 import type { ReportDetail } from '../../tasks/report.ts';
+import { isReportDetail } from '../../tasks/report-detail.ts';
 import { exitCodeOf, type RunEvent, type RunOutcome } from '../driver/events.ts';
 import { listenForInterrupts } from '../driver/interrupts.ts';
 import { resumeLocally, runLocally } from '../driver/run.ts';
@@ -76,11 +77,6 @@ function displayFor(flags: RunFlags, io: Io): Display {
 
 function reportOf({ report }: RunOutcome): ReportDetail | undefined {
   return isReportDetail(report) ? report : undefined;
-}
-
-/** The driver hands on what the report task returned without looking inside. */
-function isReportDetail(value: unknown): value is ReportDetail {
-  return typeof value === 'object' && value !== null && 'report' in value && 'written' in value;
 }
 
 /** The last line of `--json`: how it ended, without the report itself, which lies where it says. */

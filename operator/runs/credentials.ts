@@ -1,0 +1,101 @@
+import type { ResolvedSpec } from '../../src/api/resolved.ts';
+import type { KubeClient } from '../../src/kube/client.ts';
+import { type Secret, secrets } from '../../src/kube/objects.ts';
+import type { Task } from '../../src/run/types.ts';
+import { sourceSecret } from '../../src/sources/connection.ts';
+import { protectKeys } from '../../src/support/secrets.ts';
+import { sourceName } from './names.ts';
+
+/** A Secret of the run's namespace, and the name under which a task finds it. */
+export interface TaskSecret {
+  /** `context.secret(name)` */
+  readonly name: string;
+  readonly secretName: string;
+}
+
+/**
+ * What a task is handed, and nothing more: the lake's credentials only to what reads the lake, a source's only to what works on that source
+ * (in the order of names, each once).
+ */
+export function secretsOfTask({ input }: Pick<Task, 'input'>, spec: ResolvedSpec, uid: string): readonly TaskSecret[] {
+  const wanted = [spec.workspace.secretRef?.name];
+  if (input.kind === 'resolve' || input.kind === 'snapshot') wanted.push(spec.snapshot.secretRef?.name);
+  if (input.kind === 'snapshot') wanted.push(spec.snapshot.maskSecretRef?.name);
+  if (input.kind === 'report') wanted.push(spec.reports.secretRef?.name);
+  const own = wanted.flatMap((name) => (name === undefined ? [] : [{ name, secretName: name }]));
+  const sources = sourcesOf(input).map((source) => ({
+    name: sourceSecret(source),
+    secretName: sourceName(uid, source),
+  }));
+  const byName = new Map([...own, ...sources].map((secret) => [secret.name, secret]));
+  return [...byName.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
+}
+
+/** The Secrets that the spec names, in the run's namespace: all of them have to be there before anything begins. */
+export function namedSecrets(spec: ResolvedSpec): readonly string[] {
+  const named = [
+    spec.workspace.secretRef?.name,
+    spec.snapshot.secretRef?.name,
+    spec.snapshot.maskSecretRef?.name,
+    spec.reports.secretRef?.name,
+    ...spec.sources.map(({ provider }) => ('secretRef' in provider ? provider.secretRef.name : undefined)),
+  ];
+  return [...new Set(named.flatMap((name) => name ?? []))];
+}
+
+/** Those of them without which what the run made could not be removed. */
+export function secretsOfFinalization(spec: ResolvedSpec): readonly string[] {
+  const named = [
+    spec.workspace.secretRef?.name,
+    ...spec.sources.map(({ provider }) => (provider.kind === 'external' ? provider.secretRef.name : undefined)),
+  ];
+  return [...new Set(named.flatMap((name) => name ?? []))];
+}
+
+/** The keys of a Secret; undefined where there is none. From here on their values appear in no log. */
+export async function readKeys(
+  kube: KubeClient,
+  namespace: string,
+  name: string,
+): Promise<Readonly<Record<string, string>> | undefined> {
+  const secret = await kube.find(secrets, { namespace, name });
+  return secret === undefined ? undefined : keysOf(secret);
+}
+
+/** The keys that a Secret holds, decoded. */
+export function keysOf(secret: Secret): Readonly<Record<string, string>> {
+  const data: Readonly<Record<string, unknown>> = { ...secret.data };
+  const keys = Object.fromEntries(
+    // A value made with `echo` ends with a newline that is no part of it, as in mounted files.
+    Object.entries(data).map(([key, value]) => [
+      key,
+      Buffer.from(String(value), 'base64')
+        .toString()
+        .replace(/\r?\n$/, ''),
+    ]),
+  );
+  protectKeys(keys);
+  return keys;
+}
+
+/** Keys as a Secret holds them. */
+export function encodeKeys(keys: Readonly<Record<string, string>>): Readonly<Record<string, string>> {
+  return Object.fromEntries(Object.entries(keys).map(([key, value]) => [key, Buffer.from(value).toString('base64')]));
+}
+
+function sourcesOf(input: Task['input']): readonly string[] {
+  switch (input.kind) {
+    case 'rehydrate':
+    case 'advance':
+    case 'sync':
+      return [input.source];
+    case 'resolve':
+    case 'snapshot':
+    case 'provision':
+    case 'compare':
+    case 'query':
+    case 'report':
+    case 'cleanup':
+      return [];
+  }
+}

@@ -1,0 +1,191 @@
+import { createHash } from 'node:crypto';
+import { canonicalJson } from '../../src/api/json.ts';
+import { memoryPlan } from '../../src/cli/driver/memory.ts';
+import { formatTaskArguments } from '../../src/cli/task-arguments.ts';
+import { isKubeError } from '../../src/kube/error.ts';
+import { type Draft, type Job, jobs, type Pod, pods, secrets } from '../../src/kube/objects.ts';
+import { titleAnnotation } from '../../src/kube/runs.ts';
+import type { Task, TaskId } from '../../src/run/types.ts';
+import { ParityError } from '../../src/support/error.ts';
+import { taskTitle } from '../../src/tasks/title.ts';
+import { secretsOfTask } from './credentials.ts';
+import { attemptOf, isCreating, isOver } from './job-attempt.ts';
+import { isOfRun, jobName, labels, ofRun, ownedBy, runLabels } from './names.ts';
+import type { Attempt, Removed, Scope, TaskExecutor } from './types.ts';
+
+/** Digest of what the Job carries out: one of another digest is not adopted. */
+const inputAnnotation = 'pipelineparity.io/input-digest';
+/** Room for what a task keeps beside it, in bytes: spilled rows, files on their way. */
+const scratchBytes = 20 * 2 ** 30;
+/** Pods take their time to stop: the task ends itself a little earlier. */
+const graceSeconds = 10;
+
+/** Tasks as Jobs, one for each attempt. Kubernetes carries them out; what they came to lies in the workspace. */
+export class JobExecutor implements TaskExecutor {
+  async observe(scope: Scope): Promise<readonly Attempt[]> {
+    const { jobs, podsOf } = await list(scope);
+    const now = scope.now();
+    const attempts = jobs.map(async (job) => {
+      const own = podsOf(job);
+      return attemptOf({ job, pods: own, missingSecrets: await missingSecrets(scope, own) }, now);
+    });
+    return (await Promise.all(attempts)).filter((attempt) => attempt !== undefined);
+  }
+
+  async start(scope: Scope, task: Task, attempt: number): Promise<void> {
+    const draft = draftOf(scope, task, attempt);
+    try {
+      await scope.kube.create(jobs, draft);
+    } catch (error) {
+      if (!isKubeError(error, 'AlreadyExists')) throw error;
+      const { namespace = '', name } = draft.metadata;
+      const found = await scope.kube.find(jobs, { namespace, name });
+      const isSame = found?.metadata.annotations?.[inputAnnotation] === draft.metadata.annotations?.[inputAnnotation];
+      if (found === undefined || (isOfRun(found, scope.hold.run) && isSame)) return;
+      throw new ParityError('AccessDenied', `the Job ${namespace}/${name} is there already and is not this run's`, {
+        advice: 'Nothing was changed. Remove it, and start another run.',
+      });
+    }
+  }
+
+  async stop(scope: Scope, taskIds: readonly TaskId[] | 'all'): Promise<Removed> {
+    const { jobs, pods } = await list(scope);
+    const isMeant = ({ metadata }: Job | Pod) =>
+      taskIds === 'all' || taskIds.some((id) => id === metadata.labels?.[labels.task]);
+    const [left, alive] = [jobs.filter(isMeant), pods.filter((pod) => isMeant(pod) && !isOver(pod))];
+    await deleteAll(scope, left);
+    const names = [
+      ...left.map(({ metadata }) => `Job ${metadata.name}`),
+      ...alive.map(({ metadata }) => `pod ${metadata.name}`),
+    ];
+    const more = names.length > 3 ? ` and ${names.length - 3} more` : '';
+    return { isGone: names.length === 0, waitingFor: `${names.slice(0, 3).join(', ')}${more}` };
+  }
+
+  async end(scope: Scope, attempts: readonly Attempt[]): Promise<void> {
+    if (attempts.length === 0) return;
+    const names = new Set(attempts.map(({ taskId, attempt }) => jobName(scope.hold.run.uid, taskId, attempt)));
+    const { jobs } = await list(scope);
+    await deleteAll(
+      scope,
+      jobs.filter(({ metadata }) => names.has(metadata.name)),
+    );
+  }
+}
+
+async function list({ kube, hold }: Scope) {
+  const selection = { namespace: hold.namespace, labelSelector: ofRun(hold.run) };
+  const [ownJobs, ownPods] = await Promise.all([kube.list(jobs, selection), kube.list(pods, selection)]);
+  const key = ({ metadata }: Job | Pod) => `${metadata.labels?.[labels.task]}/${metadata.labels?.[labels.attempt]}`;
+  const byAttempt = Map.groupBy(ownPods.items.toSorted(byAge), key);
+  return { jobs: ownJobs.items, pods: ownPods.items, podsOf: (job: Job) => byAttempt.get(key(job)) ?? [] };
+}
+
+/** The cluster's collector then takes their pods. */
+async function deleteAll({ kube }: Scope, found: readonly Job[]): Promise<void> {
+  for (const { metadata } of found) {
+    const { namespace = '', name, uid, deletionTimestamp } = metadata;
+    if (deletionTimestamp !== undefined) continue;
+    await kube.delete(jobs, { namespace, name }, { uid }).catch((error: unknown) => {
+      // Another one has its name by now: that one is not meant.
+      if (!isKubeError(error, 'Conflict')) throw error;
+    });
+  }
+}
+
+/** Secrets that a pod mounts and that keep it from beginning. Nothing in a pod's status names them. */
+async function missingSecrets({ kube, hold, now }: Scope, own: readonly Pod[]): Promise<readonly string[]> {
+  const pod = own.find(isCreating);
+  if (pod === undefined || now().getTime() - Date.parse(pod.metadata.creationTimestamp) < 10_000) return [];
+  const names = (pod.spec?.volumes ?? []).flatMap(({ secret }) => secret?.secretName ?? []);
+  const found = await Promise.all(names.map((name) => kube.find(secrets, { namespace: hold.namespace, name })));
+  return names.filter((_, index) => found[index] === undefined);
+}
+
+function draftOf(scope: Scope, task: Task, attempt: number): Draft<Job> {
+  const { hold, run } = scope;
+  const own = { ...runLabels(hold.run), [labels.task]: task.id, [labels.attempt]: String(attempt) };
+  const title = { [titleAnnotation]: taskTitle(task) };
+  const { specDigest, image } = hold;
+  const about = canonicalJson({ input: task.input, specDigest, image, attempt });
+  return {
+    metadata: {
+      name: jobName(hold.run.uid, task.id, attempt),
+      namespace: hold.namespace,
+      labels: own,
+      annotations: { ...title, [inputAnnotation]: createHash('sha256').update(about).digest('hex') },
+      ownerReferences: [ownedBy(run)],
+    },
+    spec: {
+      backoffLimit: 0,
+      activeDeadlineSeconds: task.timeoutSeconds,
+      template: { metadata: { labels: own, annotations: title }, spec: podSpec(scope, task, attempt) },
+    },
+  };
+}
+
+/** A pod that may do nothing but its task: no token, no root, no capability, nothing of its image that it could write to. */
+function podSpec({ hold, options }: Scope, task: Task, attempt: number) {
+  const mounted = secretsOfTask(task, hold.spec, hold.run.uid);
+  const { memoryBytes, threads } = hold.spec.execution;
+  const { heapMiB, killBytes } = memoryPlan(memoryBytes);
+  const args = formatTaskArguments({
+    id: task.id,
+    workspace: hold.workspace.storage,
+    scratch: `/scratch/${task.id}-${attempt}`,
+    attempt,
+    secretFolders: ['/secrets'],
+    terminationLog: '/dev/termination-log',
+  });
+  return {
+    restartPolicy: 'Never',
+    automountServiceAccountToken: false,
+    enableServiceLinks: false,
+    terminationGracePeriodSeconds: graceSeconds,
+    ...(options.taskServiceAccount === undefined ? {} : { serviceAccountName: options.taskServiceAccount }),
+    imagePullSecrets: options.imagePullSecrets.map((name) => ({ name })),
+    nodeSelector: { ...options.nodeSelector },
+    tolerations: options.tolerations.map((toleration) => ({ ...toleration })),
+    securityContext: { runAsNonRoot: true, seccompProfile: { type: 'RuntimeDefault' } },
+    containers: [
+      {
+        name: 'task',
+        image: hold.image,
+        args: ['task', ...args],
+        env: [
+          { name: 'NODE_OPTIONS', value: `--max-old-space-size=${heapMiB}` },
+          { name: 'HOME', value: '/tmp' },
+          { name: 'TMPDIR', value: '/tmp' },
+        ],
+        // Beside the data: the runtime and the engine's code, as on one machine.
+        resources: {
+          requests: { cpu: String(threads), memory: String(killBytes) },
+          limits: { memory: String(killBytes) },
+        },
+        securityContext: {
+          allowPrivilegeEscalation: false,
+          readOnlyRootFilesystem: true,
+          capabilities: { drop: ['ALL'] },
+        },
+        volumeMounts: [
+          { name: 'scratch', mountPath: '/scratch' },
+          { name: 'tmp', mountPath: '/tmp' },
+          ...mounted.map(({ name }, index) => ({
+            name: `secret-${index}`,
+            mountPath: `/secrets/${name}`,
+            readOnly: true,
+          })),
+        ],
+      },
+    ],
+    volumes: [
+      { name: 'scratch', emptyDir: { sizeLimit: String(scratchBytes) } },
+      { name: 'tmp', emptyDir: { sizeLimit: String(2 ** 30) } },
+      ...mounted.map(({ secretName }, index) => ({ name: `secret-${index}`, secret: { secretName } })),
+    ],
+  };
+}
+
+function byAge(a: Pod, b: Pod): number {
+  return a.metadata.creationTimestamp < b.metadata.creationTimestamp ? -1 : 1;
+}

@@ -1,3 +1,0 @@
-module pipelineparity.io/test/cluster/pause
-
-go 1.24.6
