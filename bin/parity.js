@@ -1,14 +1,16 @@
 #!/usr/bin/env node
 // Plain JavaScript that any Node from 18 can run: it starts the project with a Node that can run TypeScript.
 import { spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join, sep } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
-// Node does not strip types below node_modules: an installed package runs what was built of it, a checkout always its sources.
-const isInstalled = root.split(sep).includes('node_modules');
-const main = isInstalled ? join(root, 'dist', 'src', 'cli', 'main.js') : join(root, 'src', 'cli', 'main.ts');
+const sources = join(root, 'src', 'cli', 'main.ts');
+// Node does not strip types below node_modules: an installed package runs what was built of it, as does an image, a checkout always its sources.
+const isCheckout = existsSync(sources) && !root.split(sep).includes('node_modules');
+const main = isCheckout ? sources : join(root, 'dist', 'src', 'cli', 'main.js');
 
 if (isNewEnough(process.versions.node)) await import(pathToFileURL(main).href);
 else runWith(bundledNode());

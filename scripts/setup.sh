@@ -1,35 +1,64 @@
 #!/usr/bin/env bash
 # Installs what `make demo` or `make test` needs on Debian or Ubuntu, and nothing that is there already.
-#   scripts/setup.sh demo    Node packages and a MariaDB server's binaries (never started as a service)
-#   scripts/setup.sh test    the same, and what the tests use: an S3 server, a browser, independent readers of Delta, a Kubernetes API server
+#   scripts/setup.sh demo       Node packages and a MariaDB server's binaries (never started as a service)
+#   scripts/setup.sh test       the same, and what the tests use: an S3 server, a browser, independent readers of Delta, and the cluster
+#   scripts/setup.sh cluster    Node packages, and what test/cluster/ brings up: a Kubernetes built from source, Argo CD, images. The first time on
+#                               2 cores this takes a quarter of an hour. Left out where PARITY_E2E_IMAGE says that there is a cluster already.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-what=${1:?demo or test}
+what=${1:?demo, test or cluster}
 go_version=1.26.6
 cache=${PARITY_CACHE_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/pipeline-parity}
 mkdir -p "$cache"
 
 main() {
-  local packages=()
+  local packages=() builds=
   command -v npm >/dev/null || packages+=(nodejs npm)
-  has_mysql_server || packages+=(mariadb-server)
-  if [ "$what" = test ]; then
-    command -v python3 >/dev/null && python3 -c 'import venv, ensurepip' 2>/dev/null || packages+=(python3 python3-venv)
-    # Debian has a package; Ubuntu has not, and gets Playwright's own build below.
-    has_browser || { is_package chromium-headless-shell && packages+=(chromium-headless-shell fonts-dejavu-core); } || true
-  fi
+  [ "$what" = cluster ] || has_mysql_server || packages+=(mariadb-server)
+  [ "$what" = demo ] || { command -v python3 >/dev/null && python3 -c 'import venv, ensurepip' 2>/dev/null; } || packages+=(python3 python3-venv)
+  # Debian has a package; Ubuntu has not, and gets Playwright's own build below.
+  [ "$what" != test ] || has_browser || { is_package chromium-headless-shell && packages+=(chromium-headless-shell fonts-dejavu-core); } || true
+  ! wants_cluster || mapfile -t -O ${#packages[@]} packages < <(missing_cluster_packages)
   [ ${#packages[@]} -eq 0 ] || install_packages "${packages[@]}"
-  local build=
-  if [ "$what" = test ]; then
+  if [ "$what" != demo ]; then
     has_go || install_go
-    # Five minutes the first time, so it starts before the rest, and this waits for it at the end.
-    test/cluster/build.sh control-plane >/dev/null &
-    build=$!
+    # Beside all the rest, because they take minutes the first time.
+    build_programs &
+    builds=$!
   fi
   install_node_packages
-  [ "$what" != test ] || install_test_servers
-  [ "$what" != test ] || has_browser || npx playwright-core install --with-deps --only-shell chromium
-  [ -z "$build" ] || wait "$build"
+  if [ "$what" = test ]; then
+    install_test_servers
+    has_browser || npx playwright-core install --with-deps --only-shell chromium
+  fi
+  ! wants_cluster || make_images
+  [ -z "$builds" ] || wait "$builds"
+}
+
+# Tests of the operator need the API server everywhere; a node needs root, or is the user's own.
+wants_cluster() {
+  [ "$what" = cluster ] || { [ "$what" = test ] && [ "$(id -u)" = 0 ] && [ -z "${PARITY_E2E_IMAGE:-}" ]; }
+}
+
+# One a line: the package of each program that is missing.
+missing_cluster_packages() {
+  local pair
+  for pair in containerd:containerd runc:runc /usr/lib/cni/bridge:containernetworking-plugins iptables:iptables conntrack:conntrack ip:iproute2 \
+    openssl:openssl buildah:buildah mmdebstrap:mmdebstrap /usr/share/keyrings/debian-archive-keyring.gpg:debian-archive-keyring \
+    redis-server:redis-server git:git curl:curl; do
+    PATH=$PATH:/usr/sbin command -v "${pair%:*}" >/dev/null || [ -e "${pair%:*}" ] || echo "${pair#*:}"
+  done
+}
+
+build_programs() {
+  test/cluster/build.sh control-plane >/dev/null
+  ! wants_cluster || { test/cluster/build.sh node && test/cluster/build.sh argocd; } >/dev/null
+}
+
+make_images() {
+  local image
+  for image in pause node postgres mariadb; do test/cluster/images.sh $image >/dev/null; done
+  test/cluster/image.sh >/dev/null
 }
 
 # The same list stands in test/support/browser.ts.

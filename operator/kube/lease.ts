@@ -243,14 +243,8 @@ class Candidate {
   }
 
   async #renewOnce(): Promise<void> {
-    const askedAt = this.#clock.now();
-    const terms = { holder: this.#store.identity, leaseMs: this.#leaseMs };
     try {
-      const record = this.#seen?.record ?? (await this.#store.read());
-      if (record === undefined) return this.#lose('the lease was deleted');
-      const renewed = await this.#store.update(record, terms);
-      // A reply that comes when it is over changes nothing: work has been stopped.
-      if (!this.#lost.signal.aborted) this.#won(renewed, askedAt);
+      await this.#extend();
     } catch (error) {
       if (isKubeError(error, 'NotFound')) return this.#lose('the lease was deleted');
       if (!isKubeError(error, 'Conflict')) throw error;
@@ -258,8 +252,18 @@ class Candidate {
       const record = await this.#store.read();
       if (record === undefined) return this.#lose('the lease was deleted');
       this.#observe(record);
-      if (record.holder !== this.#store.identity) this.#lose(`${record.holder || 'nobody'} holds it`);
+      if (record.holder !== this.#store.identity) return this.#lose(`${record.holder || 'nobody'} holds it`);
+      await this.#extend();
     }
+  }
+
+  async #extend(): Promise<void> {
+    if (this.#seen === undefined) return;
+    const askedAt = this.#clock.now();
+    const terms = { holder: this.#store.identity, leaseMs: this.#leaseMs };
+    const renewed = await this.#store.update(this.#seen.record, terms);
+    // A reply that comes when it is over changes nothing: work has been stopped.
+    if (!this.#lost.signal.aborted) this.#won(renewed, askedAt);
   }
 
   #lose(why: string): void {

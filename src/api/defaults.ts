@@ -4,6 +4,8 @@
  */
 export const DEFAULTS = {
   pipeline: { cursorBound: 'Inclusive', bug: 'None' },
+  outputs: { format: 'Delta', location: '{{landing}}/{{table}}', table: '{{table}}' },
+  check: { timeoutSeconds: 60, status: 200 },
   comparison: { unseen: 'Expected', maxDifferences: 0, samples: 20, values: 'Masked' },
   queryTimeoutSeconds: 300,
   execution: { parallelism: 2, retries: 2, timeoutSeconds: 3600, memory: '1Gi', threads: 2 },
@@ -25,6 +27,13 @@ export const DOCUMENTED_DEFAULTS: Readonly<Record<string, string>> = {
   'spec.sources[].argocd': '{} in a cluster with Argo CD',
   'spec.sources[].kubernetes': '{} in other clusters',
   'spec.pipelines[].cursorBound': DEFAULTS.pipeline.cursorBound,
+  'spec.pipelines[].executions': 'PerSource',
+  'spec.pipelines[].outputs.format': DEFAULTS.outputs.format,
+  'spec.pipelines[].outputs.location': DEFAULTS.outputs.location,
+  'spec.pipelines[].outputs.database.table': DEFAULTS.outputs.table,
+  'spec.pipelines[].successWhen.timeoutSeconds': String(DEFAULTS.check.timeoutSeconds),
+  'spec.pipelines[].successWhen.http.status': String(DEFAULTS.check.status),
+  'spec.pipelines[].command.folder': "the manifest's folder",
   'spec.pipelines[].reference.bug': DEFAULTS.pipeline.bug,
   'spec.scenario': 'see the description',
   'spec.scenario[].sync.pipelines': 'all pipelines',

@@ -254,8 +254,14 @@ function withAbsoluteFiles(spec: RunSpec, folder: string): RunSpec {
       compare: { ...(baseline === undefined ? {} : { baseline }), ...(candidate === undefined ? {} : { candidate }) },
     };
   });
+  const pipelines = spec.pipelines?.map((pipeline) => {
+    if (pipeline.command === undefined) return pipeline;
+    const place = absoluteLocation(pipeline.command.folder ?? 'file:.', folder);
+    return { ...pipeline, command: { ...pipeline.command, folder: place } };
+  });
   return {
     ...spec,
+    ...(pipelines === undefined ? {} : { pipelines }),
     ...(spec.snapshot === undefined ? {} : { snapshot: absolute(spec.snapshot) }),
     ...(spec.workspace === undefined ? {} : { workspace: absolute(spec.workspace) }),
     ...(spec.reports === undefined ? {} : { reports: absolute(spec.reports) }),

@@ -123,7 +123,7 @@ describe('--set', () => {
       'spec.execution.threads=7',
       'spec.cleanup={policy: Never}',
     );
-    expect(spec.pipelines[0]?.reference.bug).to.equal('DroppedTail');
+    expect(spec.pipelines[0]).to.have.nested.property('reference.bug', 'DroppedTail');
     expect(spec.execution.threads).to.equal(7);
     expect(spec.cleanup.policy).to.equal('Never');
   });

@@ -1,7 +1,6 @@
 import { DEFAULTS } from './defaults.ts';
 import type {
   ComparisonSpec,
-  PipelineSpec,
   QuerySpec,
   RunSpec,
   SideSpec,
@@ -12,12 +11,12 @@ import type {
 import { absoluteLocation } from './locations.ts';
 import { type Finding, shown } from './problem.ts';
 import { bytesOf } from './quantity.ts';
+import { resolvePipeline } from './resolve-pipeline.ts';
 import type {
   AllowedPeer,
   ComparisonColumn,
   DeployedServer,
   ResolvedComparison,
-  ResolvedPipeline,
   ResolvedQuery,
   ResolvedSource,
   ResolvedSpec,
@@ -85,7 +84,7 @@ export function resolveSpec(spec: RunSpec, surroundings: Surroundings): Resoluti
       },
       workspace,
       sources: (spec.sources ?? []).map((source) => resolveSource(source, surroundings)),
-      pipelines: (spec.pipelines ?? []).map(resolvePipeline),
+      pipelines: (spec.pipelines ?? []).map((pipeline) => resolvePipeline(pipeline, execution.timeoutSeconds)),
       scenario,
       comparison: resolveComparison(spec.comparison ?? {}),
       queries: (spec.queries ?? []).map(resolveQuery),
@@ -214,14 +213,6 @@ function given(fields: object): object {
 function resolveSourceColumn(spec: NonNullable<SourceSpec['columns']>[number]): SourceColumn {
   const { table, column, type, omit } = spec;
   return { table, column, ...(type === undefined ? {} : { type }), ...(omit === undefined ? {} : { omit }) };
-}
-
-function resolvePipeline(pipeline: PipelineSpec): ResolvedPipeline {
-  return {
-    name: pipeline.name,
-    cursorBound: pipeline.cursorBound ?? DEFAULTS.pipeline.cursorBound,
-    reference: { bug: pipeline.reference.bug ?? DEFAULTS.pipeline.bug },
-  };
 }
 
 function resolveScenario(spec: RunSpec, need: Need): readonly ResolvedStep[] {

@@ -99,13 +99,55 @@ export interface SourceColumn {
   readonly omit?: boolean;
 }
 
-export interface ResolvedPipeline {
+/** What is under test: the built-in pipeline, or somebody's own. */
+export type ResolvedPipeline = ReferencePipelineSpec | CommandPipelineSpec;
+
+interface PipelineCommon {
   readonly name: string;
   /** How its cursor compares with the last value it saw: `>=` (Inclusive) or `>` (Exclusive: rows tied with it are unseen). */
   readonly cursorBound: 'Inclusive' | 'Exclusive';
+}
+
+export interface ReferencePipelineSpec extends PipelineCommon {
   /** The built-in pipeline; `bug` is `None` or one of the named bugs. */
   readonly reference: { readonly bug: string };
 }
+
+/** What pipelines that are not built in have in common. */
+export interface ExternalPipelineSpec extends PipelineCommon {
+  readonly executions: 'PerTable' | 'PerSource';
+  /** Bound of one execution. */
+  readonly timeoutSeconds: number;
+  readonly outputs: ResolvedOutputs;
+  readonly successWhen?: ResolvedCheck;
+}
+
+export interface CommandPipelineSpec extends ExternalPipelineSpec {
+  readonly command: {
+    readonly argv: readonly string[];
+    /** `file:///dir` */
+    readonly folder: string;
+    /** Without a value: that of parity's own environment. */
+    readonly env: readonly { readonly name: string; readonly value?: string }[];
+  };
+}
+
+/** Where landed tables lie. Locations, schemas and names are templates (src/api/templates.ts). */
+export type ResolvedOutputs =
+  | ({ readonly kind: 'files'; readonly format: 'Delta' | 'Iceberg' | 'Parquet' } & ResolvedStorage)
+  | {
+      readonly kind: 'database';
+      /** A server with a database of the run's own; left out: the source's own database. */
+      readonly server?: { readonly engine: ResolvedSource['engine']; readonly secretRef: { readonly name: string } };
+      readonly schema?: string;
+      readonly table: string;
+    };
+
+/** What must hold after an execution that ended well, asked until it does or the time is over. */
+export type ResolvedCheck = { readonly timeoutSeconds: number } & (
+  | { readonly sql: string }
+  | { readonly http: { readonly url: string; readonly status: number; readonly contains?: string } }
+);
 
 export type ResolvedStep = { readonly name: string } & (
   | { readonly sync: { readonly mode: 'Full' | 'Incremental'; readonly pipelines: readonly string[] } }

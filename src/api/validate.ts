@@ -9,6 +9,7 @@ import { type Finding, type Path, shown } from './problem.ts';
 import { bytesOf } from './quantity.ts';
 import type { ResolvedQuery, ResolvedSource, ResolvedSpec, ResolvedStorage, ResolvedTable } from './resolved.ts';
 import { suggestion } from './suggest.ts';
+import { validatePipelines } from './validate-pipelines.ts';
 import { validateScenario } from './validate-scenario.ts';
 
 /**
@@ -23,6 +24,7 @@ export function validate(spec: ResolvedSpec, run: RunSpec): Finding[] {
     ...spec.sources.flatMap((source, index) => validateSource(source, index, spec)),
     ...validateComparison(spec),
     ...spec.queries.flatMap((query, index) => validateQuery(query, index, spec)),
+    ...validatePipelines(spec),
     ...validateScenario(spec, run),
     ...validateExecution(spec),
     ...validateLocations(spec),

@@ -27,6 +27,8 @@ type ClusterHappening =
     }
   /** How many tasks have ended well, of how many. */
   | { readonly type: 'Counted'; readonly done: number; readonly total: number }
+  /** A remark for people. */
+  | { readonly type: 'Said'; readonly text: string }
   /** A condition has become what it will stay, or the run is stalled. */
   | { readonly type: 'ConditionChanged'; readonly condition: Condition };
 
@@ -146,6 +148,7 @@ export class LiveState {
         return;
       case 'RunStarted':
       case 'Following':
+      case 'Said':
       case 'ConditionChanged':
       case 'Cancelling':
       case 'Verdict':
@@ -177,9 +180,11 @@ export function eventLine(event: ShownEvent, paint: Paint): string | undefined {
       return `${paint('bold', clean(event.run.name))} ${event.isResumed ? 'continues' : 'starts'} as run ${event.run.uid}`;
     case 'Following':
       return `${paint('bold', clean(event.run.name))} is run ${event.run.uid} in namespace ${event.run.namespace}`;
+    case 'Said':
+      return clean(event.text);
     case 'ConditionChanged': {
-      const { type, status, message } = event.condition;
-      const isGood = status === 'True' && type !== 'Stalled';
+      const { type, status, reason, message } = event.condition;
+      const isGood = status === 'True' && type !== 'Stalled' && reason !== 'Different';
       return `${isGood ? paint('green', '✓') : paint('red', '✗')} ${clean(type)} ${paint('dim', clean(message))}`;
     }
     case 'TaskFinished':

@@ -29,6 +29,9 @@ function testIo(said: { out: string; err: string }): Io {
   };
 }
 
+/** Of a cluster that nobody asks in these tests. */
+const kubeconfig = new URL('./cluster/kubeconfig.fixture.yaml', import.meta.url).pathname;
+
 describe('the command line', () => {
   const wrong: [string, string[], RegExp][] = [
     ['a misspelt command', ['runn'], /^parity: unknown command 'runn' — Did you mean run\?\n$/],
@@ -44,6 +47,29 @@ describe('the command line', () => {
       ['run', 'x.yaml', '--resume', 'y'],
       /^parity: a run that is resumed keeps its manifest — /,
     ],
+    [
+      'an option of a cluster without one',
+      ['run', 'x.yaml', '-n', 'shop'],
+      /^parity: --namespace is about a cluster — /,
+    ],
+    ['a name of a run that cannot be', ['wait', 'A b'], /^parity: 'A b' cannot be the name of a run — /],
+    [
+      'a time that is none',
+      ['wait', 'x', '--timeout', 'soon', '--kubeconfig', kubeconfig],
+      /^parity: --timeout soon is no duration — /,
+    ],
+    [
+      'a kubeconfig that is not there',
+      ['wait', 'x', '--kubeconfig', '/no/config'],
+      /^parity: reading the kubeconfig \/no\/config: /,
+    ],
+    [
+      'a context that is not there',
+      ['wait', 'x', '--kubeconfig', kubeconfig, '--context', 'y'],
+      /has no context "y" — /,
+    ],
+    ['--cluster and --resume', ['run', '--cluster', '--resume', 'x'], /^parity: parity run --cluster needs a manifest/],
+    ['a collection in a cluster that is no look', ['gc', '--cluster'], /^parity: parity gc --cluster only looks — /],
     ['a setting that is no field', ['validate', 'examples/flights/run.yaml', '--set', 'spec.snapshto=1'], /snapshto/],
     ['a field that is not there', ['explain', 'spec.snapshto'], /did you mean "snapshot"/],
     ['a shell that is not known', ['completion', 'tcsh'], /^parity: there is no completion for the shell 'tcsh' — /],
@@ -70,7 +96,20 @@ describe('the command line', () => {
     assert.include(err, 'Usage: parity');
   });
 
-  for (const command of ['run', 'preview', 'validate', 'compare', 'explain', 'completion']) {
+  for (const command of [
+    'run',
+    'preview',
+    'validate',
+    'compare',
+    'wait',
+    'watch',
+    'describe',
+    'logs',
+    'cancel',
+    'report',
+    'explain',
+    'completion',
+  ]) {
     it(`has an example in the help of ${command}`, async () => {
       const { code, out } = await parity(command, '--help');
       assert.equal(code, 0);
@@ -92,8 +131,10 @@ describe('the command line', () => {
     it(`completes every command in ${shell}`, async () => {
       const { code, out } = await parity('completion', shell);
       assert.equal(code, 0);
-      for (const word of ['run', 'preview', 'compare', 'snapshot', 'spec.snapshot.tables']) assert.include(out, word);
-      assert.notMatch(out, /\btask\b[^s]/);
+      for (const word of ['run', 'preview', 'compare', 'snapshot', 'wait', 'spec.snapshot.tables'])
+        assert.include(out, word);
+      // The option of `parity logs` is no command.
+      assert.notMatch(out, /(?<!--|-l )\btask\b[^s]/);
     });
   }
 });

@@ -1,13 +1,21 @@
 import { Command, CommanderError, Option } from 'commander';
 import { parityVersion } from '../report/version.ts';
+import { ParityError } from '../support/error.ts';
+import type { ClusterFlags } from './cluster/access.ts';
 import type { CompareFlags } from './commands/compare.ts';
+import type { DescribeFlags } from './commands/describe.ts';
 import type { GcFlags } from './commands/gc.ts';
+import type { ClusterGcFlags } from './commands/gc-on-cluster.ts';
 import { badUsageCode, type Io } from './commands/io.ts';
 import type { LoadFlags } from './commands/load.ts';
+import type { LogsFlags } from './commands/logs.ts';
 import type { PreviewFlags } from './commands/preview.ts';
 import { report } from './commands/problems.ts';
+import type { ReportFlags } from './commands/report.ts';
 import type { RunFlags } from './commands/run.ts';
+import type { ClusterRunFlags } from './commands/run-on-cluster.ts';
 import type { CorpusFlags } from './commands/snapshot.ts';
+import type { WaitFlags } from './commands/wait.ts';
 
 /**
  * Carries out a command line (without the program's name) and returns the exit code: 0 passed or done, 1 failed, 2 errored,
@@ -51,6 +59,7 @@ export function buildProgram(io: Io, state: State): Command {
   addValidate(program, io, state);
   addCompare(program, io, state);
   addSnapshot(program, io, state);
+  addOnCluster(program, io, state);
   addGc(program, io, state);
   addExplain(program, io, state);
   addCompletion(program, io, state);
@@ -66,6 +75,7 @@ Examples:
   parity run examples/flights/run.yaml --set 'spec.pipelines[candidate].reference.bug=DuplicatedBatch'
   parity compare delta:s3://lake/flights@12 parquet:out/*.parquet --key id
   parity explain spec.snapshot.tables
+  parity run examples/flights/run.yaml --cluster --namespace data
 
 Exit codes:
   0 passed   1 the data differ   2 the test could not be carried out   3 cancelled   64 bad usage or manifest
@@ -77,22 +87,39 @@ Examples:
   parity run run.yaml --set spec.comparison.values=Shown --reports ./reports
   parity run run.yaml --plan plans.yaml --json > events.ndjson
   parity run --resume 3a0f6f1c-5f0e-4b8e-9c39-0d9a6f3f1c11
+  parity run run.yaml --cluster --name "flights-$GITHUB_RUN_ID" --reports ./reports
+
+Ctrl-C cancels the run, here and in a cluster; pressed again in a cluster, it leaves the rest to the operator.
 `;
 
 function addRun(program: Command, io: Io, state: State): void {
-  withManifestOptions(
+  const run = withManifestOptions(
     program.command('run').argument('[manifest]', 'YAML file with a PipelineParityRun, - for standard input'),
   )
-    .description('carry out a run on this machine, say its verdict, leave nothing behind')
+    .description('carry out a run on this machine or in a cluster, say its verdict, leave nothing behind')
     .option('--reports <location>', 'folder or location of the reports, in place of spec.reports.location')
     .option('--keep', 'keep the workspace and the databases, whatever the manifest says')
     .option('--resume <uid>', 'continue a run whose process was killed')
     .option('--json', 'print events as JSON lines; the last one is the result')
-    .addHelpText('after', runExamples)
-    .action(async (manifest: string | undefined, flags: RunFlags) => {
-      const { runCommand } = await import('./commands/run.ts');
-      state.exitCode = await runCommand(manifest, flags, io);
-    });
+    .addHelpText('after', runExamples);
+  withWaitOptions(
+    withClusterOptions(
+      run
+        .option('--cluster', 'carry it out in a Kubernetes cluster: create the run there, and wait for its end')
+        .option('--name <name>', 'name of the run in the cluster, in place of metadata.name')
+        .option('--detach', 'do not wait for the end of the run in the cluster')
+        .option('--replace-plan', 'replace a plan of the same name in the cluster by the one in the manifest'),
+    ),
+  ).action(async (manifest: string | undefined, flags: RunFlags & ClusterRunFlags & { readonly cluster?: boolean }) => {
+    if (flags.cluster === true) {
+      const { runOnCluster } = await import('./commands/run-on-cluster.ts');
+      state.exitCode = await runOnCluster(manifest, flags, io);
+      return;
+    }
+    refuseWithoutCluster(run);
+    const { runCommand } = await import('./commands/run.ts');
+    state.exitCode = await runCommand(manifest, flags, io);
+  });
 }
 
 function addPreview(program: Command, io: Io, state: State): void {
@@ -178,18 +205,87 @@ function addSnapshot(program: Command, io: Io, state: State): void {
     });
 }
 
+function addOnCluster(program: Command, io: Io, state: State): void {
+  for (const isShown of [false, true]) addWait(program, isShown, io, state);
+  withClusterOptions(program.command('describe').argument('<run>', 'name of a run in the cluster'))
+    .description('say where a run in a cluster stands: conditions, tasks, events, result')
+    .option('--json', 'print it as JSON')
+    .addHelpText('after', '\nExample:\n  parity describe flights-round-trip\n')
+    .action(async (run: string, flags: DescribeFlags) => {
+      const { describeCommand } = await import('./commands/describe.ts');
+      state.exitCode = await describeCommand(run, flags, io);
+    });
+  withClusterOptions(program.command('logs').argument('<run>', 'name of a run in the cluster'))
+    .description("print what the pods of a run's tasks have logged so far")
+    .option('--task <id>', 'only the one with this id, as parity describe says it')
+    .option('--progress', 'also the lines of progress')
+    .addHelpText('after', '\nExample:\n  parity logs flights-round-trip --task first-sync-candidate-shop-0\n')
+    .action(async (run: string, flags: LogsFlags) => {
+      const { logsCommand } = await import('./commands/logs.ts');
+      state.exitCode = await logsCommand(run, flags, io);
+    });
+  withClusterOptions(program.command('cancel').argument('<run>', 'name of a run in the cluster'))
+    .description('cancel a run in a cluster: its tasks are stopped, its report is written, it is cleaned up')
+    .addHelpText('after', '\nExample:\n  parity cancel flights-round-trip\n')
+    .action(async (run: string, flags: ClusterFlags) => {
+      const { cancelCommand } = await import('./commands/cancel.ts');
+      state.exitCode = await cancelCommand(run, flags, io);
+    });
+  withClusterOptions(program.command('report').argument('<run>', 'name of a run in the cluster'))
+    .description('say where the report of a run in a cluster lies, or bring it here')
+    .option('-o, --output <folder>', 'write the files of the report into this folder')
+    .option('--endpoint <url>', 'S3-compatible server of the reports, where the cluster knows it by another address')
+    .option('--json', 'print the report as JSON')
+    .addHelpText('after', '\nExample:\n  parity report flights-round-trip --output reports\n')
+    .action(async (run: string, flags: ReportFlags) => {
+      const { reportCommand } = await import('./commands/report.ts');
+      state.exitCode = await reportCommand(run, flags, io);
+    });
+}
+
+function addWait(program: Command, isShown: boolean, io: Io, state: State): void {
+  const name = isShown ? 'watch' : 'wait';
+  const command = withWaitOptions(
+    withClusterOptions(program.command(name).argument('<run>', 'name of a run in the cluster')),
+  );
+  command
+    .description(
+      isShown
+        ? 'show a run in a cluster while it goes, and end with the exit code of its verdict'
+        : 'wait for the end of a run in a cluster, with the exit code of its verdict',
+    )
+    .option('--reports <folder>', 'folder that the reports are brought to at the end')
+    .option('--json', isShown ? 'print events as JSON lines; the last one is the result' : 'print the result as JSON')
+    .addHelpText(
+      'after',
+      `\nCtrl-C ends the waiting, not the run.\n\nExample:\n  parity ${name} flights-round-trip --timeout 2h\n`,
+    )
+    .action(async (run: string, flags: WaitFlags) => {
+      const { waitCommand } = await import('./commands/wait.ts');
+      state.exitCode = await waitCommand(run, flags, isShown, io);
+    });
+}
+
 function addGc(program: Command, io: Io, state: State): void {
-  program
+  const gc = program
     .command('gc')
     .description('remove what killed runs of this installation left behind')
     .option('--dry-run', 'say what would be removed, and remove nothing')
     .option('--uid <uid>', 'only this run, even if it was kept on purpose')
     .option('--kept', 'also runs that were kept on purpose')
     .option('--json', 'print it as JSON')
-    .action(async (flags: GcFlags) => {
-      const { gcCommand } = await import('./commands/gc.ts');
-      state.exitCode = await gcCommand(flags, io);
-    });
+    .option('--cluster', 'say what is in a Kubernetes cluster without a run; only with --dry-run')
+    .option('-A, --all-namespaces', 'in all namespaces of the cluster');
+  withClusterOptions(gc).action(async (flags: GcFlags & ClusterGcFlags & { readonly cluster?: boolean }) => {
+    if (flags.cluster === true) {
+      const { gcOnCluster } = await import('./commands/gc-on-cluster.ts');
+      state.exitCode = await gcOnCluster(flags, io);
+      return;
+    }
+    refuseWithoutCluster(gc);
+    const { gcCommand } = await import('./commands/gc.ts');
+    state.exitCode = await gcCommand(flags, io);
+  });
 }
 
 function addExplain(program: Command, io: Io, state: State): void {
@@ -240,6 +336,30 @@ function withManifestOptions(command: Command): Command {
       repeatable('--set <spec.field=value>', 'set a field, e.g. spec.pipelines[p].reference.bug=None; repeatable'),
     )
     .option('--plan <file>', 'YAML file with the plan that the run names');
+}
+
+function withClusterOptions(command: Command): Command {
+  return command
+    .option('--kubeconfig <file>', 'kubeconfig of the cluster; default: KUBECONFIG, then ~/.kube/config')
+    .option('--context <name>', 'context of the kubeconfig')
+    .option('-n, --namespace <name>', "namespace of the run; default: the context's");
+}
+
+function withWaitOptions(command: Command): Command {
+  return command
+    .option('--timeout <duration>', 'longest wait for the end of the run in the cluster, e.g. 90m (default: 24h)')
+    .option('--pickup-timeout <duration>', 'longest wait until an operator picks the run up (default: 2m)')
+    .option('--endpoint <url>', 'S3-compatible server of the reports, where the cluster knows it by another address');
+}
+
+/** Options that mean nothing on this machine are not ignored: somebody thinks that a cluster is meant. */
+function refuseWithoutCluster(command: Command): void {
+  const local = new Set(['set', 'plan', 'reports', 'keep', 'resume', 'json', 'dryRun', 'uid', 'kept']);
+  const option = command.options.find(
+    (known) => !local.has(known.attributeName()) && command.getOptionValue(known.attributeName()) !== undefined,
+  );
+  if (option === undefined) return;
+  throw new ParityError('BadUsage', `${option.long} is about a cluster`, { advice: 'Add --cluster, or leave it out.' });
 }
 
 /** One value each time: an option that took several would take the arguments behind it as well. */

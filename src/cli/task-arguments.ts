@@ -9,6 +9,8 @@ export interface TaskArguments {
   readonly workspace: ResolvedStorage;
   /** Folder of this attempt; made and removed by the process. */
   readonly scratch: string;
+  /** Folder of the run on this machine; left out where the task has a machine of its own. */
+  readonly runFolder?: string;
   /** 1, 2, … */
   readonly attempt: number;
   /** Folders of secrets, the first that has a name wins. */
@@ -27,6 +29,7 @@ export function formatTaskArguments(task: TaskArguments): readonly string[] {
     ...(region === undefined ? [] : [`--region=${region}`]),
     ...(secretRef === undefined ? [] : [`--secret=${secretRef.name}`]),
     `--scratch=${task.scratch}`,
+    ...(task.runFolder === undefined ? [] : [`--run-folder=${task.runFolder}`]),
     `--attempt=${task.attempt}`,
     ...task.secretFolders.map((folder) => `--secrets=${folder}`),
     ...(task.terminationLog === undefined ? [] : [`--termination-log=${task.terminationLog}`]),
@@ -51,6 +54,7 @@ export function parseTaskArguments(argv: readonly string[]): TaskArguments {
       ...(values.secret === undefined ? {} : { secretRef: { name: values.secret } }),
     },
     scratch: values.scratch,
+    ...(values['run-folder'] === undefined ? {} : { runFolder: values['run-folder'] }),
     attempt,
     secretFolders: values.secrets ?? [],
     ...(values['termination-log'] === undefined ? {} : { terminationLog: values['termination-log'] }),
@@ -68,6 +72,7 @@ function parse(argv: readonly string[]) {
         region: { type: 'string' },
         secret: { type: 'string' },
         scratch: { type: 'string' },
+        'run-folder': { type: 'string' },
         attempt: { type: 'string' },
         secrets: { type: 'string', multiple: true },
         'termination-log': { type: 'string' },

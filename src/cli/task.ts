@@ -6,7 +6,7 @@ import { ParityError, toParityError } from '../support/error.ts';
 import { log, redactError } from '../support/log.ts';
 import { readSecret } from '../support/secrets.ts';
 import { readInput, readOutput, recordFailure, recordSuccess, tableOf } from '../tasks/records.ts';
-import type { TaskContext, TaskFile, TaskHandler } from '../tasks/task.ts';
+import { orphaned, type TaskContext, type TaskFile, type TaskHandler } from '../tasks/task.ts';
 import { memoryPlan } from './driver/memory.ts';
 import { parseTaskArguments, type TaskArguments } from './task-arguments.ts';
 import { type TaskLine, throttle } from './task-lines.ts';
@@ -85,6 +85,7 @@ async function carryOut(
       return engine;
     },
     scratch: args.scratch,
+    ...(args.runFolder === undefined ? {} : { runFolder: args.runFolder }),
     secret: (name) => readSecret(name, args.secretFolders),
     progress: progress.progress,
     signal,
@@ -168,26 +169,28 @@ function print(line: TaskLine): void {
 /** SIGTERM, or the end of the parent (its IPC channel closes), stops the task; a task that does not stop in time is ended. */
 function listenForStop(): { signal: AbortSignal; dispose(): void } {
   const controller = new AbortController();
-  const stop = () => {
+  const stop = (subject?: string) => {
     if (controller.signal.aborted) return;
-    controller.abort(new ParityError('Cancelled', 'the task was stopped on request'));
+    const about = subject === undefined ? {} : { subject };
+    controller.abort(new ParityError('Cancelled', 'the task was stopped on request', about));
     setTimeout(() => process.exit(1), stopMs).unref();
   };
-  const orphaned = () => {
-    stop();
+  const onTerminate = () => stop();
+  const onOrphaned = () => {
+    stop(orphaned);
     // Nobody reads the end of this task any more.
     setTimeout(() => process.exit(1), 1_000).unref();
   };
   // Ctrl-C is the parent's to understand; it says SIGTERM where it means this process.
   const ignore = () => undefined;
-  process.on('SIGTERM', stop).on('SIGINT', ignore).on('SIGHUP', ignore);
-  if (process.connected) process.once('disconnect', orphaned);
+  process.on('SIGTERM', onTerminate).on('SIGINT', ignore).on('SIGHUP', ignore);
+  if (process.connected) process.once('disconnect', onOrphaned);
   process.channel?.unref();
   process.stdout.on('error', ignore);
   return {
     signal: controller.signal,
     dispose: () => {
-      process.off('SIGTERM', stop).off('SIGINT', ignore).off('SIGHUP', ignore).off('disconnect', orphaned);
+      process.off('SIGTERM', onTerminate).off('SIGINT', ignore).off('SIGHUP', ignore).off('disconnect', onOrphaned);
     },
   };
 }

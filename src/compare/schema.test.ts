@@ -87,6 +87,23 @@ describe('comparing schemas', () => {
     assert.equal(result.differences, 3);
   });
 
+  it('shows a key that a primary key has made narrower, and does not count it', async () => {
+    const [left, right]: [TableSpec, TableSpec] = [
+      { id, v },
+      { id: { ...id, notNull: true }, v },
+    ];
+    const result = await compareRelations(
+      engine,
+      relationOf(left, [[1, 'a']]),
+      relationOf(right, [[1, 'a']]),
+      defaults,
+    );
+    assert.deepEqual(result.schema, [
+      { column: 'id', difference: 'Nullability', baseline: 'nullable', candidate: 'not null', counts: false },
+    ]);
+    assert.equal(result.differences, 0);
+  });
+
   it('passes over ignored columns and follows renamed ones, whatever their names', async () => {
     const left = relationOf({ id, c1: v, c0: v, 'odd `name"': v }, [[1, 'a', 'b', 'c']]);
     const right = relationOf({ id, c0: v, 'odd `name"': v, noise: v }, [[1, 'a', 'c', 'x']]);

@@ -30,7 +30,7 @@ export interface ComparisonPlan {
 
 /**
  * Which columns can be compared, and how. A column without a partner, or whose two types have no lossless common type, is a schema
- * difference and is left out; so is a narrower nullability, but that column is still compared. A type that holds all that the baseline's
+ * difference and is left out; so is a narrower nullability outside the key, but that column is still compared. A type that holds all that the baseline's
  * type holds (a wider integer, a decimal with more digits, JSON text of a nested value) is shown and does not count, as a wider nullability.
  *
  * Throws `InvalidSpec` for a key, ignored, renamed or tolerance column that does not exist, and a tolerance that makes no sense.
@@ -57,7 +57,7 @@ export function planComparison(
       differences.push(difference(field.name, 'Missing', typeText(field.type), null, true));
       continue;
     }
-    differences.push(...typeDifferences(field, partner));
+    differences.push(...typeDifferences(field, partner, options.key.includes(field.name)));
     const pair = comparableExpressions(field, partner);
     if (pair === undefined) continue;
     const tolerance = toleranceOf(settings.get(field.name), pair.type, options);
@@ -109,7 +109,8 @@ function checkNames(
   }
 }
 
-function typeDifferences(field: Field, partner: Field): SchemaDifference[] {
+/** A source's primary key makes its columns NOT NULL, whatever the lake says: a pipeline that lands them so is right. */
+function typeDifferences(field: Field, partner: Field, isKey: boolean): SchemaDifference[] {
   const found: SchemaDifference[] = [];
   const [mine, theirs] = [typeText(field.type), typeText(partner.type)];
   if (mine !== theirs) found.push(difference(field.name, 'Type', mine, theirs, !isWider(field, partner)));
@@ -120,7 +121,7 @@ function typeDifferences(field: Field, partner: Field): SchemaDifference[] {
         'Nullability',
         nullability(field),
         nullability(partner),
-        field.nullable && !partner.nullable,
+        field.nullable && !partner.nullable && !isKey,
       ),
     );
   return found;

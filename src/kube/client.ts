@@ -64,7 +64,7 @@ export interface WatchOptions {
   readonly resourceVersion: string;
   /** After so long the server ends the watch. */
   readonly timeoutSeconds: number;
-  /** A watch that is silent for longer is given up, in ms; the server's bookmarks come each minute. */
+  /** A watch that is silent for longer is given up, in ms; the server's bookmarks come every two minutes at least. */
   readonly idleMs: number;
   readonly signal?: AbortSignal;
 }

@@ -44,6 +44,8 @@ export interface MirrorOptions<T extends KubeObject, Kept> {
   readonly onChange: (key: string) => void;
   readonly timing?: Partial<MirrorTiming>;
   readonly hooks?: MirrorHooks;
+  /** How loudly the log says that it begins again. Default `warn`. */
+  readonly logLevel?: 'warn' | 'debug';
 }
 
 export interface MirrorTiming {
@@ -51,7 +53,7 @@ export interface MirrorTiming {
   readonly relistMs: number;
   /** The server ends a watch after about so long, in seconds. Default 300. */
   readonly watchSeconds: number;
-  /** A watch is given up when silent for so long, in ms. The server's bookmarks come each minute. Default 150,000. */
+  /** A watch is given up when silent for so long, in ms. Bookmarks of an idle kind came every 120 s. Default 180,000. */
   readonly idleMs: number;
   /** First and longest wait after a failure, in ms. Default 500 and 30,000. */
   readonly baseMs: number;
@@ -75,7 +77,7 @@ export type MirrorState =
 const standardTiming: MirrorTiming = {
   relistMs: 600_000,
   watchSeconds: 300,
-  idleMs: 150_000,
+  idleMs: 180_000,
   baseMs: 500,
   maxMs: 30_000,
 };
@@ -180,7 +182,10 @@ export class Mirror<T extends KubeObject, Kept = T> {
     this.#options.hooks?.onRestart?.(error);
     const asked = isKubeError(error) ? (error.retryAfterMs ?? 0) : 0;
     const waitMs = Math.max(asked, backoffMs(this.#failures, this.#timing));
-    log.warn(`the mirror of ${this.#options.source.name} begins again in ${Math.round(waitMs)} ms`, { error });
+    log[this.#options.logLevel ?? 'warn'](
+      `the mirror of ${this.#options.source.name} begins again in ${Math.round(waitMs)} ms`,
+      { error },
+    );
     // Only the signal ends the wait early.
     await delay(waitMs, this.#stop.signal).catch(() => {});
   }

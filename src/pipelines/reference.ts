@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import type { ResolvedPipeline, ResolvedSource } from '../api/resolved.ts';
+import type { ReferencePipelineSpec, ResolvedSource } from '../api/resolved.ts';
 import { readDeltaSnapshot } from '../lake/delta/log.ts';
 import { deltaRelation } from '../lake/relation-delta.ts';
 import type { SourceSession, SourceTable } from '../sources/source.ts';
@@ -7,6 +7,7 @@ import { ParityError, toParityError } from '../support/error.ts';
 import type { TaskContext } from '../tasks/task.ts';
 import { hasLanded, readLanded } from './landed.ts';
 import { mutantOf } from './mutants.ts';
+import { onlySource } from './outputs.ts';
 import type { Pipeline, SyncedTable, SyncRequest, SyncStatus } from './pipeline.ts';
 import { syncTable } from './reference-table.ts';
 
@@ -25,7 +26,7 @@ export interface SourceAccess {
  * - An incremental sync needs a key that tells rows apart; a table without one fails by name. Keys may hold NULL.
  * - Nested values arrive and land as JSON text. All else lands in the type of the source table.
  */
-export function referencePipeline(pipeline: ResolvedPipeline, sources: SourceAccess): Pipeline {
+export function referencePipeline(pipeline: ReferencePipelineSpec, sources: SourceAccess): Pipeline {
   const mutant = mutantOf(pipeline.reference.bug);
 
   const execute = async (request: SyncRequest, context: TaskContext, signal: AbortSignal): Promise<SyncStatus> => {
@@ -154,17 +155,4 @@ function sourceOf(context: TaskContext, name: string): ResolvedSource {
   if (source === undefined)
     throw new ParityError('InvalidSpec', `The run has no source named ${name}.`, { subject: 'spec.sources' });
   return source;
-}
-
-function onlySource({ file }: TaskContext, table: string): string {
-  if ('source' in file.input && file.input.source !== undefined) return file.input.source;
-  const [first, ...others] = file.spec.sources.filter(({ tables }) => tables.includes(table));
-  if (first === undefined)
-    throw new ParityError('InvalidSpec', `No source of the run holds the table ${table}.`, { subject: table });
-  if (others.length > 0)
-    throw new ParityError('InvalidSpec', `Several sources hold the table ${table}, and none of them is named.`, {
-      subject: table,
-      advice: `Write {{${first.name}.${table}}} for the one that came from ${first.name}.`,
-    });
-  return first.name;
 }

@@ -114,6 +114,29 @@ describe('the task graph', () => {
     });
   }
 
+  it('has one sync for all tables of a source where the pipeline is started once, and compares them as before', () => {
+    const of = spec({
+      snapshot: { ...spec().snapshot, tables: [table('flights', { baseVersion: '0' }), table('planes')] },
+      scenario: scenario.incremental.slice(0, -1),
+    });
+    const once: ResolvedSpec['pipelines'][number] = {
+      ...{ name: 'candidate', cursorBound: 'Inclusive', executions: 'PerSource', timeoutSeconds: 60 },
+      outputs: { kind: 'files', format: 'Delta', location: '{{landing}}/{{table}}' },
+      command: { argv: ['sync'], folder: 'file:///', env: [] },
+    };
+    const syncs = (pipeline: typeof once) =>
+      full({ ...of, pipelines: [pipeline] }).flatMap(({ input }) =>
+        input.kind === 'sync' ? [[input.tables, input.at]] : [],
+      );
+    expect(syncs(once)).to.deep.equal([
+      [['flights', 'planes'], 'Base'],
+      [['flights', 'planes'], 'Target'],
+    ]);
+    expect(syncs({ ...once, executions: 'PerTable' })).to.have.length(4);
+    const compares = full({ ...of, pipelines: [once] }).filter(({ input }) => input.kind === 'compare');
+    expect(compares).to.have.length(4);
+  });
+
   it('compares tables elsewhere with the snapshot without any source', () => {
     const sides = { baseline: { snapshot: {} }, candidate: { location: 's3://b/v2' } };
     const tasks = full(spec({ sources: [], pipelines: [], scenario: [{ name: 'blue-green', compare: sides }] }));

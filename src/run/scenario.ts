@@ -50,7 +50,7 @@ function addSync(
   for (const pipeline of pipelines) walk.lastSync.set(pipeline, sync.mode);
   return bySource(walk, (source, groups, dependsOn) =>
     pipelines.flatMap((pipeline) =>
-      groups.map(({ index, tables, hasBase }) =>
+      syncGroups(walk, pipeline, groups).map(({ index, tables, hasBase }) =>
         walk.builder.add(
           [step, 'sync', pipeline, source, index],
           { kind: 'sync', step, pipeline, mode: sync.mode, source, tables, at: pointOf(walk, hasBase) },
@@ -59,6 +59,16 @@ function addSync(
       ),
     ),
   );
+}
+
+/** A pipeline that is started once for all tables of a source has them in one task. */
+function syncGroups(walk: Walk, name: string, groups: readonly SourceGroup[]): readonly SourceGroup[] {
+  const pipeline = walk.builder.spec.pipelines.find((one) => one.name === name);
+  const [first] = groups;
+  if (first === undefined || pipeline === undefined || !('executions' in pipeline)) return groups;
+  if (pipeline.executions === 'PerTable') return groups;
+  const tables = groups.flatMap((group) => group.tables);
+  return [{ source: first.source, index: 0, tables, hasBase: groups.some(({ hasBase }) => hasBase) }];
 }
 
 function addAdvance(walk: Walk, step: string): number {

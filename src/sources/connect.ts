@@ -1,6 +1,7 @@
 import type { ResolvedSource } from '../api/resolved.ts';
 import { ParityError } from '../support/error.ts';
 import type { TaskContext } from '../tasks/task.ts';
+import { parseConnection, sourceSecret } from './connection.ts';
 import { sourceDriver } from './registry.ts';
 import type { OwnedDriver, OwnedSession } from './session.ts';
 import type { Connection } from './source.ts';
@@ -21,24 +22,11 @@ export async function openSource(context: TaskContext, name: string): Promise<Op
   if (spec === undefined)
     throw new ParityError('InvalidSpec', `The run has no source ${name}.`, { subject: 'spec.sources' });
   const driver = sourceDriver(spec.engine);
-  const connection = readConnection(await context.secret(`source-${name}`), name);
+  const connection = await sourceConnection(context, name);
   return { spec, driver, session: await driver.connect(connection, { signal: context.signal }) };
 }
 
-function readConnection(keys: Readonly<Record<string, string>>, source: string): Connection {
-  const key = (name: string): string => {
-    const value = keys[name];
-    if (value !== undefined) return value;
-    throw new ParityError('NotFound', `Connecting to source ${source}: its secret has no key ${name}.`, {
-      subject: source,
-    });
-  };
-  return {
-    host: key('host'),
-    port: Number(key('port')),
-    user: key('user'),
-    password: key('password'),
-    database: key('database'),
-    ...(keys.ca === undefined ? {} : { ca: keys.ca }),
-  };
+/** How a source of the run is reached. Throws `NotFound` where nobody has provisioned it. */
+export async function sourceConnection(context: TaskContext, name: string): Promise<Connection> {
+  return parseConnection(await context.secret(sourceSecret(name)), name, sourceSecret(name));
 }

@@ -6,23 +6,24 @@ export function sourceSecret(source: string): string {
   return `source-${source}`;
 }
 
-/** The connection that a secret's keys describe. Throws `AccessDenied` naming the key that is missing. */
+/** The connection that a secret's keys describe, to a source or to where a pipeline lands. Throws `AccessDenied` naming the key that is missing. */
 export function parseConnection(
   keys: Readonly<Record<string, string>>,
   source: string,
   secretName: string,
+  role: 'source' | 'pipeline' = 'source',
 ): Connection {
   const need = (key: string): string => {
     const value = keys[key];
     if (value !== undefined && value !== '') return value;
-    throw new ParityError('AccessDenied', `the secret "${secretName}" of source "${source}" has no key "${key}"`, {
+    throw new ParityError('AccessDenied', `the secret "${secretName}" of ${role} "${source}" has no key "${key}"`, {
       subject: source,
       advice: 'It takes the keys host, port, user, password and database, and ca where TLS is used.',
     });
   };
   const port = Number(need('port'));
   if (!Number.isSafeInteger(port) || port < 1 || port > 65_535) {
-    throw new ParityError('AccessDenied', `the secret "${secretName}" of source "${source}" has no usable port`, {
+    throw new ParityError('AccessDenied', `the secret "${secretName}" of ${role} "${source}" has no usable port`, {
       subject: source,
       advice: 'The key port is a number from 1 to 65535.',
     });

@@ -25,7 +25,7 @@ export const postgresDriver: OwnedDriver = {
   async connect(connection, { signal }) {
     const client = new pg.Client({
       ...clientOptions(connection),
-      options: `-c timezone=UTC -c bytea_output=hex -c datestyle=ISO,YMD -c intervalstyle=postgres -c extra_float_digits=1 -c lock_timeout=${lockTimeoutMs} -c client_encoding=UTF8`,
+      options: `-c timezone=UTC -c bytea_output=hex -c datestyle=ISO,YMD -c intervalstyle=postgres -c extra_float_digits=1 -c lock_timeout=${lockTimeoutMs} -c client_encoding=UTF8${searchPath(connection)}`,
     });
     const session = new PostgresSession(client, connection, signal);
     try {
@@ -41,6 +41,11 @@ export const postgresDriver: OwnedDriver = {
 
 /** A killed attempt's transaction ends when its connection does; longer than this nobody should have to wait. */
 const lockTimeoutMs = 60_000;
+
+/** Spaces and backslashes in an option are escaped by a backslash. */
+function searchPath({ schema }: Connection): string {
+  return schema === undefined ? '' : ` -c search_path=${pgIdentifier(schema).replaceAll(/[\\ ]/g, '\\$&')}`;
+}
 
 /** How `pg` is told of a connection; TLS is used and verified where there is a CA. */
 export function clientOptions({ host, port, user, password, database, ca }: Connection): pg.ClientConfig {

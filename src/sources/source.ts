@@ -12,6 +12,8 @@ export interface Connection {
   readonly database: string;
   /** PEM of the CA; TLS is used and verified where it is there. */
   readonly ca?: string;
+  /** Schema of Postgres where tables are looked for. Left out: the user's own search path. */
+  readonly schema?: string;
 }
 
 /** One table as a source holds it. */

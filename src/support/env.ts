@@ -31,6 +31,17 @@ export const env = {
     if (host === undefined || host === '') return undefined;
     return `https://${host.includes(':') ? `[${host}]` : host}:${process.env.KUBERNETES_SERVICE_PORT ?? '443'}`;
   },
+  /** A variable that a manifest hands on to a command; undefined where it is not set. */
+  variable: (name: string): string | undefined => process.env[name],
+  /** What every command is given of this environment: nothing that could be a credential. */
+  forCommands: (): Record<string, string> =>
+    Object.fromEntries(
+      Object.entries(process.env).flatMap(([name, value]) =>
+        value !== undefined && /^(PATH|HOME|USER|LOGNAME|SHELL|LANG|LC_[A-Z]+|TZ|TMPDIR)$/.test(name)
+          ? [[name, value]]
+          : [],
+      ),
+    ),
   isCI: (): boolean => process.env.CI === 'true',
 } as const;
 

@@ -26,6 +26,9 @@ export type TaskOutput<Detail = unknown> =
   | { readonly outcome: 'Succeeded'; readonly summary: TaskSummary; readonly detail: Detail }
   | { readonly outcome: 'Failed'; readonly error: ErrorRecord; readonly table?: string };
 
+/** Subject of the error that a task's signal is aborted with when the process that started it is gone. */
+export const orphaned = 'orphaned';
+
 export interface TaskContext {
   readonly file: TaskFile;
   readonly attempt: number;
@@ -35,6 +38,8 @@ export interface TaskContext {
   engine(): Promise<Engine>;
   /** Folder of this attempt, inside which the engine may read and write; removed by the runner. */
   readonly scratch: string;
+  /** Folder of the run on this machine, which outlives the attempt: undefined where each task has a machine of its own. */
+  readonly runFolder?: string;
   /** Keys of a Secret in the run's scope, read from mounted files; `NotFound` naming the secret and key where absent. */
   secret(name: string): Promise<Readonly<Record<string, string>>>;
   /** One JSON line on stdout. Cheap: call it freely, the runner throttles. */

@@ -23,6 +23,7 @@ main() {
       "$build" argocd "$(folder_of argocd)" argocd github.com/argoproj/argo-cd/v3/cmd \
         "-X github.com/argoproj/argo-cd/v3/common.version=$(version_of argocd github.com/argoproj/argo-cd/v3)"
       helm "$build"
+      [ "$build" = find_built ] || copy_argocd_manifests >&2
       ;;
     helm) helm "$build" ;;
     *) die "usage: test/cluster/build.sh [--where] control-plane|node|argocd|helm" ;;
@@ -43,6 +44,18 @@ kubernetes() {
     "$build" kubernetes "$folder" "$program" "$package" "$stamp" >/dev/null
   done
   echo "$folder"
+}
+
+# Its CRDs and settings, which lie beside its source.
+copy_argocd_manifests() {
+  local folder source
+  folder=$(folder_of argocd)
+  [ ! -e "$folder/manifests" ] || return 0
+  source=$(cd "$kit/go/argocd" && go list -m -f '{{.Dir}}' github.com/argoproj/argo-cd/v3)
+  rm -rf "$folder/.manifests"
+  mkdir "$folder/.manifests"
+  cp --no-preserve=mode "$source"/manifests/crds/*-crd.yaml "$source"/manifests/base/config/*.yaml "$folder/.manifests"
+  mv "$folder/.manifests" "$folder/manifests"
 }
 
 helm() {

@@ -182,6 +182,12 @@ async function runResuming(
         setTimeout(() => driver.kill('SIGKILL'), (milliseconds.get(found.id) ?? 0) * found.share);
       });
       const { exitCode, stdout, stderr } = await ended;
+      // The driver was quicker than its killer: with the report written it goes on to cleaning up, and what that left is for gc.
+      if (exitCode === 64 && stderr.includes('has ended (Passed)')) {
+        const collected = await place.parity(['gc']);
+        expect(collected.exitCode, collected.stdout + collected.stderr).to.equal(0);
+        break;
+      }
       if (exitCode !== null) {
         expect(exitCode, stdout + stderr).to.equal(0);
         break;
@@ -200,7 +206,9 @@ async function runCollecting(kind: TaskKind, { milliseconds }: Undisturbed): Pro
       if (event.type !== 'TaskStarted' || event.task.input.kind !== kind) return;
       setTimeout(() => driver.kill('SIGKILL'), (milliseconds.get(event.task.id) ?? 0) / 2);
     });
-    expect((await ended).exitCode, 'the exit code of a killed driver').to.equal(null);
+    // A cleanup may be over before its middle as it was measured.
+    const ends = kind === 'cleanup' ? [null, 0] : [null];
+    expect((await ended).exitCode, 'the exit code of a killed driver').to.be.oneOf(ends);
     const { exitCode, stdout, stderr } = await place.parity(['gc', '--json']);
     expect(exitCode, stdout + stderr).to.equal(0);
     await place.expectNothingLeft();

@@ -1,6 +1,8 @@
 import { createServer, request } from 'node:http';
+import { ListObjectsV2Command, PutObjectCommand, S3Client } from '@aws-sdk/client-s3';
 import { expect } from 'chai';
 import { type Fault, type FaultProxy, startFaultProxy } from '../support/api-proxy.ts';
+import { startSeaweedFs } from '../support/seaweedfs.ts';
 
 describe('the fault proxy of the tests', () => {
   const heard: string[] = [];
@@ -99,6 +101,42 @@ describe('the fault proxy of the tests', () => {
     expect(first).to.equal('silent');
     expect(proxy.cut(() => true)).to.equal(1);
     expect(await asked).to.equal('cut after 9');
+  });
+
+  it('stands before S3 too: signatures, large bodies and lists hold, and a write that was carried out can lose its reply', async function () {
+    this.timeout(120_000);
+    const s3 = await startSeaweedFs();
+    try {
+      await s3.createBucket('bucket');
+      await using before = await startFaultProxy({ server: new URL(s3.endpoint) });
+      const config = {
+        endpoint: before.url,
+        region: 'us-east-1',
+        forcePathStyle: true,
+        credentials: s3.admin,
+        maxAttempts: 1,
+      };
+      const client = new S3Client(config);
+      const Body = Buffer.alloc(3_000_000, 'x');
+      await client.send(new PutObjectCommand({ Bucket: 'bucket', Key: 'a key/é', Body }));
+      before.decideBy((request) => (request.isWrite ? { kind: 'LoseReply' } : undefined));
+      const lost: unknown = await client
+        .send(new PutObjectCommand({ Bucket: 'bucket', Key: 'lost', Body: 'y' }))
+        .catch((error: unknown) => error);
+      expect(lost).to.be.instanceOf(Error);
+      const { Contents } = await client.send(new ListObjectsV2Command({ Bucket: 'bucket' }));
+      expect(Contents?.map(({ Key, Size }) => [Key, Size])).to.deep.equal([
+        ['a key/é', 3_000_000],
+        ['lost', 1],
+      ]);
+      expect(before.writes().map(({ method, status }) => [method, status])).to.deep.equal([
+        ['PUT', 200],
+        ['PUT', 200],
+      ]);
+      client.destroy();
+    } finally {
+      await s3.stop();
+    }
   });
 
   it('cuts the connection when the server behind is gone', async () => {

@@ -10,9 +10,9 @@ import { expect } from 'chai';
 import type { ResolvedSpec } from '../../src/api/resolved.ts';
 import type { RunEvent, RunOutcome } from '../../src/cli/driver/events.ts';
 import { gc } from '../../src/cli/driver/gc.ts';
-import { identify } from '../../src/cli/driver/process-identity.ts';
 import { type RunOptions, resumeLocally, runLocally } from '../../src/cli/driver/run.ts';
 import { ParityError } from '../../src/support/error.ts';
+import { identify } from '../../src/support/process-identity.ts';
 import { fakeServer } from '../support/fake-server.ts';
 import { spec } from '../support/spec.ts';
 

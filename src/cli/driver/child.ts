@@ -5,11 +5,11 @@ import { fileURLToPath } from 'node:url';
 import type { Task } from '../../run/types.ts';
 import { type ErrorRecord, ParityError } from '../../support/error.ts';
 import { redact } from '../../support/log.ts';
+import { identify } from '../../support/process-identity.ts';
 import type { Progress } from '../../tasks/task.ts';
 import { formatTaskArguments, type TaskArguments } from '../task-arguments.ts';
 import { parseTaskLine } from '../task-lines.ts';
 import { memoryPlan, ownMemoryBytes } from './memory.ts';
-import { identify } from './process-identity.ts';
 
 export interface ChildOptions {
   readonly task: Task;

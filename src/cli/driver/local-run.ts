@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { openStore } from '../../lake/open.ts';
 import type { ObjectStore } from '../../lake/store.ts';
+import { pipelineSecrets } from '../../pipelines/removals.ts';
 import { conditions } from '../../run/conditions.ts';
 import { buildGraph } from '../../run/graph.ts';
 import { limitsOf } from '../../run/state.ts';
@@ -9,7 +10,7 @@ import { failures, verdict } from '../../run/verdict.ts';
 import { ParityError, toParityError } from '../../support/error.ts';
 import { log, redactError } from '../../support/log.ts';
 import { retry, within } from '../../support/retry.ts';
-import { writeSecret } from '../../support/secrets.ts';
+import { readSecret, writeSecret } from '../../support/secrets.ts';
 import { cleanUp, incomplete, type Leftover } from '../../tasks/cleanup.ts';
 import { readOutput, recordSuccess, writeInput, writeRunRecord } from '../../tasks/records.ts';
 import type { Resolution } from '../../tasks/task.ts';
@@ -18,7 +19,7 @@ import { attemptEnd } from './attempt-end.ts';
 import { runChild } from './child.ts';
 import type { CleanupOutcome, Happening, RunOutcome } from './events.ts';
 import { Sources } from './provision.ts';
-import { endTaskProcesses, folderRemoval, removalsOf, storageSecret } from './removals.ts';
+import { endTaskProcesses, folderRemoval, removalsOf, storageSecret, workRemovals } from './removals.ts';
 import { type Recorded, readRecorded } from './resume.ts';
 import type { RunOptions } from './run.ts';
 import { type AttemptEnd, carryOut, type ScheduleEnd, type View } from './schedule.ts';
@@ -104,6 +105,8 @@ export class LocalRun {
       const name = workspace.storage.secretRef?.name;
       // Whoever removes the run later may not know where its secret came from.
       if (secret !== undefined && name !== undefined) await writeSecret(this.#folders.secrets, name, secret);
+      for (const needed of pipelineSecrets(spec))
+        await writeSecret(this.#folders.secrets, needed, await readSecret(needed, this.#secretFolders));
       await retry(() => createWorkspace(workspace, run, secret, new Date(createdAt)), {
         attempts: 1 + spec.execution.retries,
         signal: this.#options.signal,
@@ -177,6 +180,7 @@ export class LocalRun {
         id: task.id,
         workspace: workspace.storage,
         scratch: join(this.#folders.scratch, `${task.id}-${attempt}`),
+        runFolder: this.#folders.root,
         attempt,
         secretFolders: this.#secretFolders,
       },
@@ -237,10 +241,13 @@ export class LocalRun {
     const end = this.#sayVerdict(view);
     // From here on nobody may continue the run: its record goes.
     await this.#remember({ kind: 'CleaningUp', ...end });
-    await this.#sources.stop();
     const timeoutMs = task.timeoutSeconds * 1000;
     const options = { timeoutMs: this.#hurry.aborted ? Math.min(timeoutMs, 60_000) : timeoutMs };
-    this.#leftovers = await cleanUp(removalsOf(this.#file, this.#folders, this.#secretFolders), options);
+    const about = [this.#file, this.#folders, this.#secretFolders] as const;
+    // Pipelines end before the databases that they read; what does not go here is tried again, and reported, below.
+    await cleanUp(workRemovals(...about), options);
+    await this.#sources.stop();
+    this.#leftovers = await cleanUp(removalsOf(...about), options);
     if (this.#leftovers.length === 0) this.#leftovers = await cleanUp([folderRemoval(this.#folders)], options);
     if (this.#leftovers.length === 0) return { outcome: 'Succeeded', summary: {} };
     return { outcome: 'Failed', error: incomplete(this.#leftovers).toJSON() };

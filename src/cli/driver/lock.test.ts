@@ -4,8 +4,8 @@ import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
+import { identify, isAlive, ownIdentity, signalIfAlive } from '../../support/process-identity.ts';
 import { livingHolder, takeRun } from './lock.ts';
-import { identify, isAlive, ownIdentity, signalIfAlive } from './process-identity.ts';
 
 describe('the hold on a run', () => {
   let folder: string;

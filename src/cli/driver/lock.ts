@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { link, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { isAlive, isProcessIdentity, ownIdentity, type ProcessIdentity } from './process-identity.ts';
+import { isAlive, isProcessIdentity, ownIdentity, type ProcessIdentity } from '../../support/process-identity.ts';
 
 /**
  * Takes the run's folder for this process, unless a living one holds it: then that one is returned as `heldBy`.

@@ -1,15 +1,16 @@
-import { access, readdir, readFile, rm } from 'node:fs/promises';
+import { access, readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ResolvedSource, ResolvedStorage } from '../../api/resolved.ts';
+import { pipelineRemovals } from '../../pipelines/removals.ts';
 import { parseConnection } from '../../sources/connection.ts';
 import { ParityError } from '../../support/error.ts';
+import { isAlive, isProcessIdentity, type ProcessIdentity, signalIfAlive } from '../../support/process-identity.ts';
 import { delay } from '../../support/retry.ts';
 import { readSecret } from '../../support/secrets.ts';
 import type { Removal } from '../../tasks/cleanup.ts';
 import { removalCommand, removeWorkspace } from '../../tasks/workspace.ts';
-import { isAlive, isProcessIdentity, type ProcessIdentity, signalIfAlive } from './process-identity.ts';
 import { databaseMark, needsCluster } from './provision.ts';
-import type { RunFile, RunFolders } from './state-dir.ts';
+import { type RunFile, type RunFolders, removeRunFolder } from './state-dir.ts';
 
 /**
  * Everything that a run may have made outside its local folder, in the order in which it goes: processes, servers, databases on
@@ -17,14 +18,23 @@ import type { RunFile, RunFolders } from './state-dir.ts';
  */
 export function removalsOf(file: RunFile, folders: RunFolders, secretFolders: readonly string[]): readonly Removal[] {
   const sources = file.spec.sources.map((source) => sourceRemoval(source, file, folders, secretFolders));
-  return [taskProcesses(folders), ...sources, workspaceRemoval(file, secretFolders)];
+  return [...workRemovals(file, folders, secretFolders), ...sources, workspaceRemoval(file, secretFolders)];
+}
+
+/** What may still be working on the sources: it ends before they do. */
+export function workRemovals(file: RunFile, folders: RunFolders, secretFolders: readonly string[]): readonly Removal[] {
+  const secret = (name: string) => readSecret(name, secretFolders);
+  return [
+    taskProcesses(folders),
+    ...pipelineRemovals({ spec: file.spec, run: file.run, runFolder: folders.root, secret }),
+  ];
 }
 
 /** The run's local folder: last, and only when all else is gone, for it knows what there was. */
 export function folderRemoval(folders: RunFolders): Removal {
   return {
     what: `the folder ${folders.root}`,
-    remove: () => rm(folders.root, { recursive: true, force: true }),
+    remove: () => removeRunFolder(folders),
     command: `rm -rf '${folders.root}'`,
   };
 }

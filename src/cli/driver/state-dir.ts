@@ -1,6 +1,6 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { link, mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import type { ResolvedSpec } from '../../api/resolved.ts';
 import type { Verdict } from '../../run/types.ts';
 import { ParityError } from '../../support/error.ts';
@@ -123,10 +123,26 @@ export async function readRunFile(folders: RunFolders): Promise<RunFile> {
   return file;
 }
 
-/** Uids of the runs that this machine holds something of, oldest name first. Folders that were never completed are removed. */
+/**
+ * Removes a run's folder. It gets another name first: killed half-way, what is left is never taken for a run whose file is lost, and goes with the next
+ * look at the runs.
+ */
+export async function removeRunFolder({ root }: RunFolders): Promise<void> {
+  const aside = join(dirname(root), `${gone}${basename(root)}`);
+  await rename(root, aside).catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== 'ENOENT') throw error;
+  });
+  await rm(aside, { recursive: true, force: true });
+}
+
+const gone = '.gone-';
+
+/** Uids of the runs that this machine holds something of, oldest name first. Folders that were never completed, or not wholly removed, are removed. */
 export async function listRuns(stateDir: string): Promise<readonly string[]> {
   const runs = join(stateDir, 'runs');
   const names = await readdir(runs).catch(() => []);
+  for (const name of names.filter((name) => name.startsWith(gone)))
+    await rm(join(runs, name), { recursive: true, force: true });
   for (const name of names.filter((name) => name.startsWith('.new-'))) {
     const { mtimeMs } = await stat(join(runs, name)).catch(() => ({ mtimeMs: Date.now() }));
     if (Date.now() - mtimeMs > unfinishedMs) await rm(join(runs, name), { recursive: true, force: true });

@@ -1,0 +1,120 @@
+import { randomUUID } from 'node:crypto';
+import { link, mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { DuckDBInstance } from '@duckdb/node-api';
+import type { Column } from './database.ts';
+
+/** A Delta table in a folder, as this worker writes it: https://github.com/delta-io/delta/blob/master/PROTOCOL.md */
+export interface DeltaTable {
+  /** Its rows as a relation of DuckDB; undefined before the first commit. */
+  rows(): Promise<string | undefined>;
+  /** Makes the rows of the query its whole content, in one atomic commit. Returns how many they are. */
+  overwrite(columns: readonly Column[], query: string): Promise<number>;
+}
+
+export async function openTable(location: string): Promise<DeltaTable> {
+  const folder = fileURLToPath(location);
+  const state = await readLog(folder);
+  return {
+    async rows() {
+      if (state === undefined) return undefined;
+      const files = [...state.files].map((name) => `'${join(folder, name)}'`);
+      return `read_parquet([${files.join(', ')}])`;
+    },
+
+    async overwrite(columns, query) {
+      await mkdir(join(folder, '_delta_log'), { recursive: true });
+      const name = `${randomUUID()}.parquet`;
+      const rows = await writeParquet(join(folder, name), query);
+      const { size } = await stat(join(folder, name));
+      const now = Date.now();
+      const actions = [
+        ...(state === undefined ? [protocol(columns)] : []),
+        metaData(columns, state?.id ?? randomUUID(), now),
+        ...[...(state?.files ?? [])].map((path) => ({ remove: { path, deletionTimestamp: now, dataChange: true } })),
+        {
+          add: {
+            path: name,
+            partitionValues: {},
+            size,
+            modificationTime: now,
+            dataChange: true,
+            stats: JSON.stringify({ numRecords: rows }),
+          },
+        },
+      ];
+      try {
+        await commit(folder, (state?.version ?? -1) + 1, actions);
+      } catch (error) {
+        await rm(join(folder, name));
+        throw error;
+      }
+      return rows;
+    },
+  };
+}
+
+interface State {
+  readonly version: number;
+  readonly id: string;
+  readonly files: ReadonlySet<string>;
+}
+
+async function readLog(folder: string): Promise<State | undefined> {
+  const log = join(folder, '_delta_log');
+  const names = (await readdir(log).catch(() => [])).filter((name) => /^\d{20}\.json$/.test(name)).sort();
+  const files = new Set<string>();
+  let id = '';
+  for (const name of names) {
+    for (const line of (await readFile(join(log, name), 'utf8')).trim().split('\n')) {
+      const { metaData: meta, add, remove } = JSON.parse(line);
+      if (meta !== undefined) id = meta.id;
+      if (add !== undefined) files.add(add.path);
+      if (remove !== undefined) files.delete(remove.path);
+    }
+  }
+  const last = names.at(-1);
+  return last === undefined ? undefined : { version: Number(last.slice(0, 20)), id, files };
+}
+
+/** Atomic: written aside, and linked. Fails where the version is there already: another worker was faster, and this one starts over. */
+async function commit(folder: string, version: number, actions: readonly object[]): Promise<void> {
+  const aside = join(folder, '_delta_log', `.${randomUUID()}.tmp`);
+  await writeFile(aside, actions.map((action) => `${JSON.stringify(action)}\n`).join(''));
+  try {
+    await link(aside, join(folder, '_delta_log', `${String(version).padStart(20, '0')}.json`));
+  } finally {
+    await rm(aside);
+  }
+}
+
+async function writeParquet(file: string, query: string): Promise<number> {
+  const duck = await DuckDBInstance.create();
+  const connection = await duck.connect();
+  try {
+    await connection.run("SET TimeZone = 'UTC'");
+    const result = await connection.run(`COPY (${query}) TO '${file}' (FORMAT parquet, COMPRESSION zstd)`);
+    return Number(result.rowsChanged);
+  } finally {
+    connection.closeSync();
+    duck.closeSync();
+  }
+}
+
+function protocol(columns: readonly Column[]): object {
+  const features = columns.some(({ type }) => type === 'timestamp_ntz') ? ['timestampNtz'] : [];
+  return {
+    protocol:
+      features.length === 0
+        ? { minReaderVersion: 1, minWriterVersion: 2 }
+        : { minReaderVersion: 3, minWriterVersion: 7, readerFeatures: features, writerFeatures: features },
+  };
+}
+
+function metaData(columns: readonly Column[], id: string, createdTime: number): object {
+  const fields = columns.map(({ name, type }) => ({ name, type, nullable: true, metadata: {} }));
+  const schemaString = JSON.stringify({ type: 'struct', fields });
+  const format = { provider: 'parquet', options: {} };
+  return { metaData: { id, format, schemaString, partitionColumns: [], configuration: {}, createdTime } };
+}

@@ -1,0 +1,125 @@
+import { expect } from 'chai';
+import { changed, load, problemsOf } from './manifest.fixture.ts';
+
+const own = (yaml: string): string => changed(['      reference: {}\n', yaml.replaceAll(/^(?=.)/gm, '      ')]);
+const command = 'command: { argv: [sync] }\n';
+
+/** What is wrong with a pipeline, and what is said about it, without its place. */
+const cases: readonly (readonly [what: string, yaml: string, said: string])[] = [
+  ['no kind', 'outputs: {}\n', 'pipelines[candidate]: exactly one of reference, command'],
+  ['two kinds', `${command}reference: {}\n`, 'pipelines[candidate]: exactly one of reference, command'],
+  [
+    'outputs of the built-in pipeline',
+    'reference: {}\noutputs: {}\n',
+    'pipelines[candidate]: executions, timeoutSeconds, outputs and successWhen have no meaning for the built-in pipeline',
+  ],
+  [
+    'a password as an argument',
+    'command: { argv: [sync, "{{source.password}}"] }\n',
+    'argv[1]: {{source.password}} is a secret, which everybody on the machine could read here; put it into env',
+  ],
+  [
+    'one table where there are many',
+    'command: { argv: [sync, "{{table}}"] }\n',
+    'argv[1]: {{table}} has no value where one execution syncs all tables; write {{tables}} or {{request}}, or executions: PerTable',
+  ],
+  [
+    'a misspelt variable',
+    'command: { argv: ["{{moda}}"] }\n',
+    'argv[0]: there is no {{moda}} here; did you mean "mode"?',
+  ],
+  [
+    'a variable of the contract',
+    'command: { argv: [sync], env: [{ name: PARITY_MODE, value: x }] }\n',
+    "env[PARITY_MODE].name: names that begin with PARITY_ are the contract's; choose another",
+  ],
+  [
+    'more time than the task has',
+    `${command}timeoutSeconds: 7200\n`,
+    'timeoutSeconds: found 7200, which is more than the 3600 s of its task; raise execution.timeoutSeconds too',
+  ],
+  [
+    'a place outside the workspace that runs would share',
+    `${command}outputs: { location: "s3://lake/landed/{{table}}" }\n`,
+    `outputs.location: "s3://lake/landed/{{table}}" has no {{run}} in a folder's name, so runs would mix and nobody could clean up; write {{landing}}/{{table}}, or put {{run}} into it`,
+  ],
+  [
+    'a bucket of its own',
+    `${command}outputs: { location: "s3://{{run}}/{{table}}" }\n`,
+    `outputs.location: "s3://{{run}}/{{table}}" has no {{run}} in a folder's name, so runs would mix and nobody could clean up; write {{landing}}/{{table}}, or put {{run}} into it`,
+  ],
+  [
+    'a way out of the landing folder',
+    `${command}outputs: { location: "{{landing}}/../../snapshot/{{table}}" }\n`,
+    `outputs.location: found "{{landing}}/../../snapshot/{{table}}"; write it without '..'`,
+  ],
+  [
+    'one place for two tables',
+    `${command}outputs: { location: "{{landing}}/all" }\n`,
+    'outputs.location: shop.flights and shop.planes would land in one place; put {{source}} or {{table}} into it',
+  ],
+  [
+    'an endpoint for the workspace',
+    `${command}outputs: { endpoint: "http://minio:9000" }\n`,
+    'outputs.endpoint: has no meaning inside the workspace, which has its own; remove it',
+  ],
+  [
+    'a step in the place of a table',
+    `${command}outputs: { location: "{{landing}}/{{step}}/{{table}}" }\n`,
+    'outputs.location: there is no {{step}} here; known are landing, run, pipeline, source, table, table.lower, table.upper, table.snake',
+  ],
+  [
+    "the source's own table",
+    `${command}outputs: { database: {} }\n`,
+    "outputs.database: in the source's own database, landed tables need a schema or a name of their own",
+  ],
+  [
+    'half a server',
+    `${command}outputs: { database: { engine: Postgres, table: "x_{{table}}" } }\n`,
+    "outputs.database: engine and secretRef belong together; without them the tables lie in the source's own database",
+  ],
+  [
+    'a schema of MySQL',
+    `${command}outputs: { database: { engine: MySQL, secretRef: { name: dw }, schema: x } }\n`,
+    'outputs.database.schema: MySQL has no schemas inside a database; give the tables names of their own with table',
+  ],
+  [
+    'both a database and a format',
+    `${command}outputs: { format: Delta, database: { schema: x } }\n`,
+    'outputs.database: what lands in a database has no format, location, endpoint, region or secretRef of its own',
+  ],
+  [
+    'two checks',
+    `${command}successWhen: { sql: "select 1", http: { url: "http://x" } }\n`,
+    'successWhen: exactly one of sql, http',
+  ],
+  [
+    'a check of a table that is not there',
+    `${command}successWhen: { sql: "select count() from {{flight}}" }\n`,
+    'successWhen.sql: {{flight}}: the snapshot has no such table; did you mean "flights"?',
+  ],
+];
+
+describe('A pipeline of the manifest', () => {
+  for (const [what, yaml, said] of cases)
+    it(`with ${what} is refused in so many words`, () => {
+      const problems = problemsOf(own(yaml));
+      expect(
+        problems.map((problem) => problem.endsWith(said)),
+        problems.join('\n'),
+      ).to.include(true);
+    });
+
+  it('that is a command has every default', () => {
+    expect(load(own(command), { file: 'ci/run.yaml' }).spec.pipelines).to.deep.equal([
+      {
+        name: 'candidate',
+        cursorBound: 'Inclusive',
+        executions: 'PerSource',
+        timeoutSeconds: 3585,
+        outputs: { kind: 'files', format: 'Delta', location: '{{landing}}/{{table}}' },
+        command: { argv: ['sync'], folder: 'file:///work/ci', env: [] },
+      },
+    ]);
+  });
+});

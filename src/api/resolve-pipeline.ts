@@ -1,0 +1,58 @@
+import { DEFAULTS } from './defaults.ts';
+import type { PipelineSpec } from './generated/types.ts';
+import type { ExternalPipelineSpec, ResolvedCheck, ResolvedOutputs, ResolvedPipeline } from './resolved.ts';
+
+/** A task needs some of its time to tell how an execution ended, and to stop it. */
+const reserveSeconds = 15;
+
+/** A pipeline with its defaults; the schema sees to it that exactly one kind is there. */
+export function resolvePipeline(pipeline: PipelineSpec, taskTimeoutSeconds: number): ResolvedPipeline {
+  const common = { name: pipeline.name, cursorBound: pipeline.cursorBound ?? DEFAULTS.pipeline.cursorBound };
+  const external: ExternalPipelineSpec = {
+    ...common,
+    executions: pipeline.executions ?? 'PerSource',
+    timeoutSeconds: pipeline.timeoutSeconds ?? Math.max(1, taskTimeoutSeconds - reserveSeconds),
+    outputs: resolveOutputs(pipeline.outputs ?? {}),
+    ...(pipeline.successWhen === undefined ? {} : { successWhen: resolveCheck(pipeline.successWhen) }),
+  };
+  if (pipeline.command !== undefined) {
+    const { argv, folder, env } = pipeline.command;
+    return { ...external, command: { argv, folder: folder ?? 'file:.', env: (env ?? []).map(resolveVariable) } };
+  }
+  return { ...common, reference: { bug: pipeline.reference?.bug ?? DEFAULTS.pipeline.bug } };
+}
+
+function resolveVariable({ name, value }: { name: string; value?: string }) {
+  return { name, ...(value === undefined ? {} : { value }) };
+}
+
+function resolveOutputs(spec: NonNullable<PipelineSpec['outputs']>): ResolvedOutputs {
+  const { database, endpoint, region, secretRef } = spec;
+  if (database === undefined) {
+    return {
+      kind: 'files',
+      format: spec.format ?? DEFAULTS.outputs.format,
+      location: (spec.location ?? DEFAULTS.outputs.location).replace(/\/+$/, ''),
+      ...(endpoint === undefined ? {} : { endpoint }),
+      ...(region === undefined ? {} : { region }),
+      ...(secretRef === undefined ? {} : { secretRef }),
+    };
+  }
+  const { engine, secretRef: server, schema } = database;
+  return {
+    kind: 'database',
+    ...(engine === undefined || server === undefined ? {} : { server: { engine, secretRef: server } }),
+    ...(schema === undefined ? {} : { schema }),
+    table: database.table ?? DEFAULTS.outputs.table,
+  };
+}
+
+function resolveCheck(spec: NonNullable<PipelineSpec['successWhen']>): ResolvedCheck {
+  const timeoutSeconds = spec.timeoutSeconds ?? DEFAULTS.check.timeoutSeconds;
+  if (spec.http !== undefined) {
+    const { url, status, contains } = spec.http;
+    const answer = { url, status: status ?? DEFAULTS.check.status, ...(contains === undefined ? {} : { contains }) };
+    return { timeoutSeconds, http: answer };
+  }
+  return { timeoutSeconds, sql: spec.sql ?? '' };
+}

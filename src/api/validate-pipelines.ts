@@ -1,0 +1,167 @@
+import { locationProblem } from './locations.ts';
+import { placeholdersOf } from './placeholders.ts';
+import type { Finding, Path } from './problem.ts';
+import type { ExternalPipelineSpec, ResolvedOutputs, ResolvedSpec } from './resolved.ts';
+import { suggestion } from './suggest.ts';
+import {
+  EXECUTION_VARIABLES,
+  expandText,
+  NAMING_VARIABLES,
+  SECRET_VARIABLES,
+  TABLE_VARIABLES,
+  variablesIn,
+} from './templates.ts';
+
+/** Templates, places and times of pipelines that are not built in. */
+export function validatePipelines(spec: ResolvedSpec): Finding[] {
+  return spec.pipelines.flatMap((pipeline, index) => {
+    if ('reference' in pipeline) return [];
+    const path: Path = ['spec', 'pipelines', index];
+    return [
+      ...validateTime(pipeline, spec, path),
+      ...validateOutputs(pipeline.outputs, spec, [...path, 'outputs']),
+      ...validateCheck(pipeline, spec, [...path, 'successWhen']),
+      ...validateCommand(pipeline, path),
+    ];
+  });
+}
+
+function validateTime({ timeoutSeconds }: ExternalPipelineSpec, { execution }: ResolvedSpec, path: Path): Finding[] {
+  if (timeoutSeconds <= execution.timeoutSeconds) return [];
+  const message = `found ${timeoutSeconds}, which is more than the ${execution.timeoutSeconds} s of its task; raise execution.timeoutSeconds too`;
+  return [{ path: [...path, 'timeoutSeconds'], message }];
+}
+
+function validateOutputs(outputs: ResolvedOutputs, spec: ResolvedSpec, path: Path): Finding[] {
+  if (outputs.kind === 'database') {
+    const { schema = '', table, server } = outputs;
+    const hasMysql =
+      server === undefined ? spec.sources.some(({ engine }) => engine === 'MySQL') : server.engine === 'MySQL';
+    const findings = [
+      ...(hasMysql && schema !== ''
+        ? [
+            {
+              path: [...path, 'database', 'schema'],
+              message: 'MySQL has no schemas inside a database; give the tables names of their own with table',
+            },
+          ]
+        : []),
+      ...unknownVariables(table, NAMING_VARIABLES, [...path, 'database', 'table']),
+      ...unknownVariables(schema, ['run', 'pipeline', 'source'], [...path, 'database', 'schema']),
+    ];
+    return findings.length > 0 ? findings : collisions(table, spec, [...path, 'database', 'table']);
+  }
+  const at: Path = [...path, 'location'];
+  const unknown = unknownVariables(outputs.location, ['landing', ...NAMING_VARIABLES], at);
+  if (unknown.length > 0) return unknown;
+  if (outputs.location.split('/').includes('..'))
+    return [{ path: at, message: `found "${outputs.location}"; write it without '..'` }];
+  const isOwn = /^\{\{landing\}\}(\/|$)/.test(outputs.location);
+  const findings = collisions(outputs.location, spec, at);
+  if (isOwn) {
+    const about = (['endpoint', 'region'] as const).filter((field) => outputs[field] !== undefined);
+    const message = 'has no meaning inside the workspace, which has its own; remove it';
+    return [...findings, ...about.map((field) => ({ path: [...path, field], message }))];
+  }
+  const problem = locationProblem(outputs.location.replaceAll(/\{\{[^{}]*\}\}/g, 'any'), { mayBeNewBucket: false });
+  if (problem !== undefined) return [...findings, { path: at, message: problem }];
+  if (/^[^/]*\/\/[^/]*\/(.*\/)?[^/]*\{\{run\}\}/.test(outputs.location)) return findings;
+  const message = `"${outputs.location}" has no {{run}} in a folder's name, so runs would mix and nobody could clean up; write {{landing}}/{{table}}, or put {{run}} into it`;
+  return [...findings, { path: at, message }];
+}
+
+/** Two tables of one source must not land in one place. */
+function collisions(template: string, spec: ResolvedSpec, path: Path): Finding[] {
+  const names = new Set(variablesIn(template));
+  const isPerSource = names.has('source') || names.has('landing');
+  const taken = new Map<string, string>();
+  for (const { name: source, tables } of spec.sources) {
+    for (const table of tables) {
+      const place = expandText(template, (name) => {
+        if (name === 'table') return table;
+        if (name === 'table.upper') return table.toUpperCase();
+        if (name === 'table.lower') return table.toLowerCase();
+        if (name === 'table.snake') return table.toLowerCase().replaceAll('-', '_');
+        return name === 'source' || name === 'landing' ? source : name;
+      });
+      const key = path.includes('database') && !isPerSource ? `${source}/${place}` : place;
+      const other = taken.get(key);
+      taken.set(key, `${source}.${table}`);
+      if (other !== undefined)
+        return [
+          {
+            path,
+            message: `${other} and ${source}.${table} would land in one place; put {{source}} or {{table}} into it`,
+          },
+        ];
+    }
+  }
+  return [];
+}
+
+function validateCheck(
+  { successWhen: check, executions }: ExternalPipelineSpec,
+  spec: ResolvedSpec,
+  path: Path,
+): Finding[] {
+  if (check === undefined) return [];
+  if ('http' in check) {
+    return [
+      ...executionVariables(check.http.url, executions, [...path, 'http', 'url'], []),
+      ...executionVariables(check.http.contains ?? '', executions, [...path, 'http', 'contains'], []),
+    ];
+  }
+  const names = spec.snapshot.tables.map(({ name }) => name);
+  return placeholdersOf(check.sql)
+    .filter(({ source, table }) => source !== undefined || !names.includes(table))
+    .map(({ text, table }) => ({
+      path: [...path, 'sql'],
+      message: `${text}: the snapshot has no such table; ${suggestion(table, names)}`,
+    }));
+}
+
+function validateCommand(pipeline: ResolvedSpec['pipelines'][number], path: Path): Finding[] {
+  if (!('command' in pipeline)) return [];
+  const { argv, env } = pipeline.command;
+  const below: Path = [...path, 'command'];
+  return [
+    ...argv.flatMap((text, at) => executionVariables(text, pipeline.executions, [...below, 'argv', at], [])),
+    ...env.flatMap(({ name, value = '' }, at) => [
+      ...executionVariables(value, pipeline.executions, [...below, 'env', at, 'value'], SECRET_VARIABLES),
+      ...(name.startsWith('PARITY_')
+        ? [
+            {
+              path: [...below, 'env', at, 'name'],
+              message: "names that begin with PARITY_ are the contract's; choose another",
+            },
+          ]
+        : []),
+    ]),
+  ];
+}
+
+/** Placeholders of an argument or variable that have no value there. */
+export function executionVariables(
+  text: string,
+  executions: ExternalPipelineSpec['executions'],
+  path: Path,
+  secrets: readonly string[],
+): Finding[] {
+  return variablesIn(text).flatMap((name) => {
+    if (SECRET_VARIABLES.some((secret) => secret === name) && !secrets.includes(name)) {
+      const message = `{{${name}}} is a secret, which everybody on the machine could read here; put it into env`;
+      return [{ path, message }];
+    }
+    if (executions === 'PerSource' && TABLE_VARIABLES.some((known) => known === name)) {
+      const message = `{{${name}}} has no value where one execution syncs all tables; write {{tables}} or {{request}}, or executions: PerTable`;
+      return [{ path, message }];
+    }
+    return unknownVariables(`{{${name}}}`, [...EXECUTION_VARIABLES, ...secrets], path);
+  });
+}
+
+function unknownVariables(text: string, known: readonly string[], path: Path): Finding[] {
+  return variablesIn(text)
+    .filter((name) => !known.includes(name))
+    .map((name) => ({ path, message: `there is no {{${name}}} here; ${suggestion(name, known)}` }));
+}

@@ -1,0 +1,135 @@
+import { rm } from 'node:fs/promises';
+import type { ExternalPipelineSpec, ResolvedPipeline, ResolvedSpec } from '../api/resolved.ts';
+import { expandText, spellingsOf } from '../api/templates.ts';
+import { parseLocation } from '../lake/location.ts';
+import type { Removal } from '../tasks/cleanup.ts';
+import type { RunIdentity } from '../tasks/task.ts';
+import { isInWorkspace } from './contract.ts';
+
+/** What removing needs to know of a run, wherever it was carried out. */
+export interface RemovalContext {
+  readonly spec: ResolvedSpec;
+  readonly run: RunIdentity;
+  /** The run's folder on this machine; undefined where each task had a machine of its own. */
+  readonly runFolder?: string;
+  readonly secret: (name: string) => Promise<Readonly<Record<string, string>>>;
+}
+
+/**
+ * Everything that the run's pipelines may have made outside the workspace and the sources, in the order in which it goes: what still runs first. Complete
+ * whatever the run had come to, for it follows from the spec.
+ */
+export function pipelineRemovals(about: RemovalContext): readonly Removal[] {
+  const { spec, runFolder } = about;
+  const external = spec.pipelines.filter(isExternal);
+  return [
+    ...(runFolder !== undefined && external.some((pipeline) => 'command' in pipeline) ? [commands(runFolder)] : []),
+    ...external.flatMap((pipeline) => landedElsewhere(pipeline, about)),
+  ];
+}
+
+/** Names of the secrets that removing will need: kept with the run from before anything is made. */
+export function pipelineSecrets(spec: ResolvedSpec): readonly string[] {
+  const names = spec.pipelines.filter(isExternal).flatMap(({ outputs }) => {
+    const ref = outputs.kind === 'files' ? outputs.secretRef : outputs.server?.secretRef;
+    return ref === undefined ? [] : [ref.name];
+  });
+  return [...new Set(names)];
+}
+
+function isExternal(
+  pipeline: ResolvedPipeline,
+): pipeline is Exclude<ResolvedPipeline, { readonly reference: unknown }> {
+  return !('reference' in pipeline);
+}
+
+function commands(runFolder: string): Removal {
+  return {
+    what: 'commands of pipelines',
+    command: `cat '${runFolder}'/executions/*/*/process.json   # then: kill -9 -PID`,
+    remove: async (signal) => {
+      const { executionsFolder } = await import('./command.ts');
+      const { endProcesses } = await import('./command-process.ts');
+      await endProcesses(executionsFolder(runFolder), signal);
+    },
+  };
+}
+
+function landedElsewhere(pipeline: ExternalPipelineSpec, about: RemovalContext): readonly Removal[] {
+  const { outputs } = pipeline;
+  const { run, runFolder, secret } = about;
+  if (outputs.kind === 'database') {
+    const { server } = outputs;
+    if (server === undefined) return [];
+    return [
+      {
+        what: `the database of run ${run.uid} that pipeline ${pipeline.name} landed in`,
+        command: `DROP DATABASE parity_${run.uid.replaceAll('-', '_')}_…   -- every database whose name begins so`,
+        remove: async () => {
+          const { mayHaveLandingDatabase } = await import('./outputs.ts');
+          if (!mayHaveLandingDatabase(runFolder, pipeline.name)) return;
+          const { parseConnection } = await import('../sources/connection.ts');
+          const { dropRunDatabase } = await import('../sources/run-database.ts');
+          const keys = await secret(server.secretRef.name);
+          await dropRunDatabase(
+            parseConnection(keys, pipeline.name, server.secretRef.name, 'pipeline'),
+            server.engine,
+            run.uid,
+          );
+        },
+      },
+    ];
+  }
+  if (isInWorkspace(outputs.location)) return [];
+  return ownFolders(pipeline, outputs.location, about).map((location) => ({
+    what: `what pipeline ${pipeline.name} landed at ${location}`,
+    command: location.startsWith('file:')
+      ? `rm -rf '${location.slice('file://'.length)}'`
+      : `aws s3 rm --recursive ${location}/`,
+    remove: async () => {
+      const { openStore } = await import('../lake/open.ts');
+      const keys = outputs.secretRef === undefined ? undefined : await secret(outputs.secretRef.name);
+      const store = await openStore({ ...outputs, location }, keys);
+      try {
+        if (store.location.scheme === 'file') return await rm(store.location.root, { recursive: true, force: true });
+        for (;;) {
+          const found: string[] = [];
+          for await (const { key } of store.list('')) if (found.push(key) === 1000) break;
+          if (found.length === 0) return;
+          await store.delete(found);
+        }
+      } finally {
+        store.close();
+      }
+    },
+  }));
+}
+
+/** The folders outside the workspace whose names carry the run's uid, up to that name: nothing else is ever deleted there. */
+function ownFolders(
+  pipeline: ExternalPipelineSpec,
+  template: string,
+  { spec, run }: RemovalContext,
+): readonly string[] {
+  const places = spec.sources.flatMap(({ name: source, tables }) =>
+    tables.map((table) => {
+      const values: Readonly<Record<string, string>> = {
+        ...spellingsOf(table),
+        run: run.uid,
+        pipeline: pipeline.name,
+        source,
+      };
+      return expandText(template, (name) => values[name] ?? '');
+    }),
+  );
+  const folders = places.flatMap((place) => {
+    const at = place.indexOf(run.uid);
+    if (at === -1) return [];
+    const end = place.indexOf('/', at);
+    const folder = end === -1 ? place : place.slice(0, end);
+    // A bucket's name is not a folder's: buckets are never the pipeline's to make.
+    const location = parseLocation(folder);
+    return location.scheme === 's3' && location.root === '' ? [] : [folder];
+  });
+  return [...new Set(folders)];
+}

@@ -1,0 +1,3 @@
+module pipelineparity.io/test/cluster/pause
+
+go 1.24.6

@@ -1,0 +1,98 @@
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import mysql from 'mysql2/promise';
+import pg from 'pg';
+import { openDatabase } from '../../examples/temporal/database.ts';
+import { openTable } from '../../examples/temporal/delta.ts';
+import type { ExecutionRequest } from '../../src/pipelines/contract.ts';
+
+/**
+ * A pipeline as a command: reads all rows of its tables, whatever the mode, and lands them as its argument says. `Delta` is right; so is `Copy`, which copies
+ * tables inside the source's database, and `Load`, which brings them to another one. All others do wrong in the way of their name.
+ */
+const [behaviour = 'Delta'] = process.argv.slice(2);
+const contract = process.env.PARITY_REQUEST ?? '';
+const request: ExecutionRequest = JSON.parse(await readFile(contract, 'utf8'));
+const secretDir = process.env.PARITY_SOURCE_DIR ?? '';
+const scratch = await mkdtemp(join(tmpdir(), 'parity-command-pipeline-'));
+
+switch (behaviour) {
+  case 'Hang':
+    process.stdout.write('waiting for a lock\n');
+    setInterval(() => undefined, 1000);
+    break;
+  case 'Copy':
+    await copy();
+    break;
+  case 'Load':
+    await load();
+    break;
+  case 'Nothing':
+    break;
+  default:
+    await landDelta();
+}
+await rm(scratch, { recursive: true, force: true });
+
+async function landDelta(): Promise<void> {
+  const database = await openDatabase({ engine: request.source.engine, secretDir });
+  for (const { name, output } of request.tables) {
+    if (output.format !== 'Delta') throw new Error('only Delta is landed here');
+    const columns = await database.columns(name);
+    const file = join(scratch, `${name}.csv`);
+    await database.copyTo(file, name, columns);
+    const csv = `read_csv('${file}', header = false, all_varchar = true, names = [${columns.map((_, index) => `'c${index}'`).join(', ')}], nullstr = '', allow_quoted_nulls = false)`;
+    const as = (column: string): string => (behaviour === 'OtherTable' ? `x_${column}` : column);
+    const values = columns.map((column, index) => `${column.fromText(`c${index}`)} AS "${as(column.name)}"`);
+    const where = behaviour === 'Empty' ? ' WHERE false' : '';
+    const table = await openTable(output.location);
+    const landed = columns.map((column) => ({ ...column, name: as(column.name) }));
+    await table.overwrite(landed, `SELECT ${values.join(', ')} FROM ${csv}${where}`);
+    if (behaviour === 'HalfLog') await halve(fileURLToPath(output.location));
+  }
+  await database.close();
+}
+
+/** Cuts the table's first commit in two, as a writer does that dies where there is no atomic rename. */
+async function halve(folder: string): Promise<void> {
+  const commit = join(folder, '_delta_log', '00000000000000000000.json');
+  const text = await readFile(commit, 'utf8');
+  await writeFile(commit, text.slice(0, text.length / 2));
+}
+
+async function copy(): Promise<void> {
+  const client = new pg.Client((await readFile(join(secretDir, 'url'), 'utf8')).trim());
+  await client.connect();
+  await client.query('CREATE SCHEMA IF NOT EXISTS landed');
+  for (const { name, output } of request.tables) {
+    if (output.format !== 'Table') throw new Error('only tables are landed here');
+    await client.query(`DROP TABLE IF EXISTS "${output.schema}"."${output.table}"`);
+    await client.query(`CREATE TABLE "${output.schema}"."${output.table}" AS SELECT * FROM "${name}"`);
+  }
+  await client.end();
+}
+
+/** Airlines into MySQL, row by row: there are sixteen. */
+async function load(): Promise<void> {
+  const client = new pg.Client((await readFile(join(secretDir, 'url'), 'utf8')).trim());
+  await client.connect();
+  const url = await readFile(join(process.env.PARITY_OUTPUT_DIR ?? '', 'url'), 'utf8');
+  const target = await mysql.createConnection(url);
+  await mkdir(scratch, { recursive: true });
+  for (const { output } of request.tables) {
+    if (output.format !== 'Table') throw new Error('only tables are landed here');
+    await target.query(`DROP TABLE IF EXISTS \`${output.table}\``);
+    await target.query(
+      `CREATE TABLE \`${output.table}\` (carrier longtext, name longtext, updated_at datetime(6)) CHARACTER SET utf8mb4`,
+    );
+    const { rows } = await client.query<Record<string, string>>(
+      `SELECT carrier, name, to_char(updated_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US') AS updated_at FROM airlines`,
+    );
+    for (const row of rows)
+      await target.query(`INSERT INTO \`${output.table}\` VALUES (?, ?, ?)`, [row.carrier, row.name, row.updated_at]);
+  }
+  await target.end();
+  await client.end();
+}
