@@ -43,7 +43,7 @@ archive_of() {
     work=$(mktemp -d "$cache/cluster-images/.making-XXXXXX")
     trap 'rm -rf "$work"' EXIT
     "make_$name" "$work"
-    buildah_here bud -q --force-rm --isolation chroot -t "$image" "$work" >/dev/null
+    buildah_here bud -q --no-cache --force-rm --isolation chroot -t "$image" "$work" >/dev/null
     buildah_here push -q "$image" "docker-archive:$work/image.tar:$image" >/dev/null
     buildah_here rmi "$image" >/dev/null
     rm -f "$cache/cluster-images/$name-"*.tar
