@@ -1,12 +1,13 @@
 /**
- * Makes everything that follows from the run's CRD: the plan's CRD, the TypeScript types, and the references of the
- * manifest and the command line.
+ * Makes everything that follows from the run's CRD: the plan's CRD, both in the Helm chart, the TypeScript types, and the references
+ * of the manifest and the command line.
  *
  *     node scripts/generate.ts            writes what differs
  *     node scripts/generate.ts --check    writes nothing; exit code 1 names what differs
  */
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { crdTemplate } from './generate/chart.ts';
 import { cliReference } from './generate/cli.ts';
 import { planDefinition } from './generate/plan.ts';
 import { manifestReference } from './generate/reference.ts';
@@ -14,12 +15,16 @@ import { enumConstants, typeDeclarations } from './generate/types.ts';
 
 const root = join(import.meta.dirname, '..');
 const RUN = 'crds/pipelineparity.io_pipelineparityruns.yaml';
+const PLAN = 'crds/pipelineparity.io_pipelineparityplans.yaml';
 
 /** The generated files: path relative to the package's root, and content. */
 export async function generated(): Promise<ReadonlyMap<string, string>> {
   const run = readFileSync(join(root, RUN), 'utf8');
+  const plan = planDefinition(run);
   return new Map([
-    ['crds/pipelineparity.io_pipelineparityplans.yaml', planDefinition(run)],
+    [PLAN, plan],
+    ['charts/pipeline-parity/templates/crd-runs.yaml', crdTemplate(RUN, run)],
+    ['charts/pipeline-parity/templates/crd-plans.yaml', crdTemplate(PLAN, plan)],
     ['src/api/generated/types.ts', await typeDeclarations(run)],
     ['src/api/generated/enums.ts', enumConstants(run)],
     ['docs/reference/manifest.md', manifestReference(run)],

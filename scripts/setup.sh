@@ -52,6 +52,7 @@ missing_cluster_packages() {
 
 build_programs() {
   test/cluster/build.sh control-plane >/dev/null
+  test/cluster/build.sh helm >/dev/null
   ! wants_cluster || { test/cluster/build.sh node && test/cluster/build.sh argocd; } >/dev/null
 }
 

@@ -63,6 +63,7 @@ export function buildProgram(io: Io, state: State): Command {
   addGc(program, io, state);
   addExplain(program, io, state);
   addCompletion(program, io, state);
+  addUninstallGuard(program, io, state);
   addTask(program, state);
   for (const command of program.commands) inherit(command, program);
   return program;
@@ -313,6 +314,16 @@ function addCompletion(program: Command, io: Io, state: State): void {
       ]);
       io.out(completion(shell, program, fieldPaths()));
       state.exitCode = 0;
+    });
+}
+
+/** What Helm asks before it uninstalls the operator. */
+function addUninstallGuard(program: Command, io: Io, state: State): void {
+  withClusterOptions(program.command('refuse-while-runs-remain', { hidden: true }).argument('[namespaces...]'))
+    .description('fail while runs of an operator remain')
+    .action(async (namespaces: readonly string[], flags: ClusterFlags) => {
+      const { refuseWhileRunsRemain } = await import('./commands/refuse-while-runs-remain.ts');
+      state.exitCode = await refuseWhileRunsRemain(namespaces, flags, io);
     });
 }
 

@@ -7,10 +7,18 @@ import { parseAllDocuments } from 'yaml';
 const root = fileURLToPath(new URL('../../', import.meta.url));
 
 /** The objects that Helm renders of a chart of this checkout, such as `argocd/sources/postgres`. Throws where Helm is not built, with what builds it. */
-export async function rendered(chart: string, release: string, values: object): Promise<readonly RenderedObject[]> {
-  const command = helm('template', release, join(root, chart), '--namespace', 'shop', '--values', '-');
+export async function rendered(
+  chart: string,
+  release: string,
+  values: object,
+  namespace = 'shop',
+): Promise<readonly RenderedObject[]> {
+  const where = ['--namespace', namespace, '--kube-version', '1.34'];
+  const command = helm('template', release, join(root, chart), ...where, '--values', '-');
   const text = (await command(JSON.stringify(values))).trim();
-  return parseAllDocuments(text).map((document) => document.toJS());
+  const objects = parseAllDocuments(text).map((document): RenderedObject | null => document.toJS());
+  // A template that makes nothing leaves a document of nothing.
+  return objects.filter((object) => object !== null);
 }
 
 /** What Helm says of a chart that it should complain about or not. */
@@ -21,7 +29,12 @@ export async function linted(chart: string, values: object): Promise<string> {
 export interface RenderedObject {
   readonly apiVersion: string;
   readonly kind: string;
-  readonly metadata: { readonly name: string; readonly labels: Readonly<Record<string, string>> };
+  readonly metadata: {
+    readonly name: string;
+    readonly namespace?: string;
+    readonly labels: Readonly<Record<string, string>>;
+    readonly annotations?: Readonly<Record<string, string>>;
+  };
   readonly [field: string]: unknown;
 }
 

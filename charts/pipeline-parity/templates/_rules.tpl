@@ -1,0 +1,50 @@
+{{/* What the operator does in the namespaces of its runs. Each verb is used; test/support/rbac.ts compares them with what is asked of an API server. */}}
+{{- define "parity.rules.runs" -}}
+- apiGroups: [pipelineparity.io]
+  resources: [pipelineparityruns]
+  verbs: [get, list, watch, patch, delete]
+- apiGroups: [pipelineparity.io]
+  resources: [pipelineparityruns/status]
+  verbs: [patch]
+- apiGroups: [pipelineparity.io]
+  resources: [pipelineparityplans]
+  verbs: [get]
+- apiGroups: [batch]
+  resources: [jobs]
+  verbs: [get, list, watch, create, delete]
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [list, watch]
+- apiGroups: [""]
+  resources: [secrets]
+  verbs: [get, list, create, patch, delete]
+- apiGroups: [apps]
+  resources: [statefulsets]
+  verbs: [get, list, create, delete]
+- apiGroups: [""]
+  resources: [services, persistentvolumeclaims]
+  verbs: [get, list, create, delete]
+- apiGroups: [networking.k8s.io]
+  resources: [networkpolicies]
+  verbs: [get, list, create, delete]
+- apiGroups: [""]
+  resources: [events]
+  verbs: [list, create, patch]
+{{- end -}}
+
+{{/* In its own namespace: who leads, and what an administrator has let go of. */}}
+{{- define "parity.rules.own" -}}
+- apiGroups: [coordination.k8s.io]
+  resources: [leases]
+  verbs: [get, create, patch]
+- apiGroups: [""]
+  resources: [secrets]
+  verbs: [create]
+{{- end -}}
+
+{{/* In Argo CD's namespace. */}}
+{{- define "parity.rules.argocd" -}}
+- apiGroups: [argoproj.io]
+  resources: [applications]
+  verbs: [get, list, watch, create, patch, delete]
+{{- end -}}
