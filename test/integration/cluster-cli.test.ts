@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { expect } from 'chai';
 import { stringify } from 'yaml';
 import type { RunStatus } from '../../src/api/generated/types.ts';
+import { formatTerminationMessage } from '../../src/cli/termination-log.ts';
 import { connect, type KubeClient } from '../../src/kube/client.ts';
 import { type ConfigMap, configMaps, namespaces, type Pod, pods } from '../../src/kube/objects.ts';
 import { cleanupFinalizer, labels, plans, type RunObject, runs, titleAnnotation } from '../../src/kube/runs.ts';
@@ -104,6 +105,15 @@ describe('the command line on a real API server, where the test plays the operat
       await dropFinalizer();
     });
 
+    it('ends with 2 and the reason when the spec cannot be carried out', async () => {
+      await makeRun();
+      const conditions = [condition('Finished', 'True', 'InvalidSpec'), condition('Succeeded', 'False', 'InvalidSpec')];
+      await play({ conditions, result: { verdict: 'Errored' } });
+      const said = parity('wait', 'flights');
+      expect(await said.code).to.equal(2);
+      expect(said.out).to.equal('\nErrored  flights: Because.\n');
+    });
+
     const contradictions: { what: string; status: RunStatus }[] = [
       { what: 'Passed without Succeeded', status: { conditions: [condition('Finished', 'True', 'Passed')] } },
       { what: 'Passed with another result', status: { ...finished('Passed'), result: { verdict: 'Failed' } } },
@@ -132,6 +142,16 @@ describe('the command line on a real API server, where the test plays the operat
       const said = parity('wait', 'flights', '--pickup-timeout', '1s');
       expect(await said.code).to.equal(2);
       expect(said.err).to.match(/^parity: nobody has picked up run flights in 1\.0 s — Look whether an operator runs/);
+    });
+
+    it('says what the run waits for', async () => {
+      await makeRun();
+      const status = { phase: 'Pending', conditions: [condition('Reconciling', 'True', 'Queued')] };
+      await play(status);
+      const said = parity('watch', 'flights', '--timeout', '1s');
+      expect(await said.code).to.equal(2);
+      expect(said.out).to.include('\nQueued: Because.\n');
+      expect(said.err).to.match(/was not over in 1\.0 s: it is Pending \(Queued: Because\) — /);
     });
 
     it('says that the run was not over in time, and what it was at', async () => {
@@ -260,7 +280,8 @@ describe('the command line on a real API server, where the test plays the operat
       await playPod('compare-0-1', ended('Failed', { exitCode: 1, reason: 'OOMKilled' }));
       await eventually(() => expect(said.out).to.include('OOMKilled'));
       await makePod(run, 'compare-0', 2);
-      const message = JSON.stringify({ rows: 1000, differences: 0 });
+      const summary = { rows: 1000, differences: 0 };
+      const message = formatTerminationMessage({ outcome: 'Succeeded', summary });
       await playPod('compare-0-2', ended('Succeeded', { exitCode: 0, message }));
       await eventually(() => expect(said.out).to.include('attempt 2'));
       await play(finished('Passed'));
@@ -362,6 +383,18 @@ describe('the command line on a real API server, where the test plays the operat
       expect(lost).to.equal(2);
     });
 
+    it('cancels the run at the first Ctrl-C, and leaves it to the cluster at the second', async () => {
+      const said = parity('run', await manifest(runOf()), '--cluster');
+      await created('flights');
+      await watched();
+      process.emit('SIGINT');
+      await eventually(() => expect(said.out).to.include('is being cancelled; press Ctrl-C again'));
+      expect((await created('flights')).spec.cancel).to.equal(true);
+      process.emit('SIGINT');
+      expect(await said.code).to.equal(3);
+      expect(said.err).to.match(/^parity: stopped waiting for run flights — It goes on; wait again with: parity wait/);
+    });
+
     const refused: { what: string; document: object; says: RegExp }[] = [
       { what: 'a manifest that is wrong', document: runOf({ snapshto: {} }), says: /spec\.snapshto/ },
       {
@@ -424,6 +457,16 @@ describe('the command line on a real API server, where the test plays the operat
       const unreadable = parity('report', 'flights', '--json');
       expect(await unreadable.code).to.equal(2);
       expect(unreadable.err).to.match(/^parity: .*\/nowhere\/flights-1/);
+    });
+
+    it('cancel a run, once and again', async () => {
+      await makeRun();
+      for (const _ of [1, 2]) {
+        const said = parity('cancel', 'flights');
+        expect(await said.code).to.equal(0);
+        expect(said.out).to.match(/^flights is being cancelled; wait for its end with: parity wait flights -n cli-/);
+      }
+      expect((await kube.get(runs, { namespace, name: 'flights' })).spec.cancel).to.equal(true);
     });
 
     it('leave a run that has finished when it is to be cancelled', async () => {

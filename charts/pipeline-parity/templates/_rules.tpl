@@ -14,22 +14,30 @@
   verbs: [get, list, watch, create, delete]
 - apiGroups: [""]
   resources: [pods]
-  verbs: [list, watch]
+  verbs: [list, watch, delete]
 - apiGroups: [""]
   resources: [secrets]
   verbs: [get, list, create, patch, delete]
+# Sources that the operator deploys itself.
 - apiGroups: [apps]
   resources: [statefulsets]
   verbs: [get, list, create, delete]
 - apiGroups: [""]
-  resources: [services, persistentvolumeclaims]
+  resources: [services, configmaps]
   verbs: [get, list, create, delete]
 - apiGroups: [networking.k8s.io]
   resources: [networkpolicies]
   verbs: [get, list, create, delete]
 - apiGroups: [""]
+  resources: [persistentvolumeclaims]
+  verbs: [list, delete]
+# What keeps their pods from starting, and what people are told of a run.
+- apiGroups: [""]
   resources: [events]
-  verbs: [list, create, patch]
+  verbs: [list]
+- apiGroups: [events.k8s.io]
+  resources: [events]
+  verbs: [create, patch]
 {{- end -}}
 
 {{/* In its own namespace: who leads, and what an administrator has let go of. */}}
@@ -46,5 +54,5 @@
 {{- define "parity.rules.argocd" -}}
 - apiGroups: [argoproj.io]
   resources: [applications]
-  verbs: [get, list, watch, create, patch, delete]
+  verbs: [get, create, patch, delete]
 {{- end -}}

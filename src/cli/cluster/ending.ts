@@ -17,9 +17,11 @@ export interface Ending {
 export function endingOf(run: RunObject): Ending | undefined {
   const finished = conditionOf(run, 'Finished');
   if (finished?.status !== 'True') return undefined;
-  const verdict = verdicts.find((known) => known === finished.reason);
+  const named = verdicts.find((known) => known === finished.reason);
   const succeeded = conditionOf(run, 'Succeeded');
   const recorded = run.status?.result?.verdict;
+  // An Errored run may give its reason instead, as InvalidSpec.
+  const verdict = named ?? (recorded === 'Errored' ? recorded : undefined);
   const isSound =
     verdict !== undefined &&
     (recorded ?? verdict) === verdict &&

@@ -157,16 +157,15 @@ class Watched {
   }
 
   #late(): ParityError {
-    const phase = this.#latest.status?.phase ?? 'Pending';
     return this.#timeout(
-      `run ${this.#name} was not over in ${duration(this.#options.timeoutMs / 1000)}: it is ${phase}`,
+      `run ${this.#name} was not over in ${duration(this.#options.timeoutMs / 1000)}: it is ${stateInWords(this.#latest)}`,
       `It goes on; wait again with: parity wait ${this.#name}, or end it with: parity cancel ${this.#name}`,
     );
   }
 
   #quiet(): ParityError {
     return this.#timeout(
-      `nothing has changed on run ${this.#name} for ${duration(this.#options.quietMs / 1000)}, longer than any task of it may take`,
+      `nothing has changed on run ${this.#name} for ${duration(this.#options.quietMs / 1000)}, longer than any task of it may take: it is ${stateInWords(this.#latest)}`,
       'Look whether its operator still runs: kubectl get pods -A -l app.kubernetes.io/name=pipeline-parity',
     );
   }
@@ -186,6 +185,15 @@ class Watched {
   #timeout(message: string, advice: string): ParityError {
     return new ParityError('Timeout', message, { subject: this.#name, advice });
   }
+}
+
+/** The phase of a run that has not ended, and what holds it up, if anything does. */
+function stateInWords(run: RunObject): string {
+  const held = [conditionOf(run, 'Stalled'), conditionOf(run, 'Reconciling')].find(
+    (condition) => condition?.status === 'True' && condition.reason !== 'InProgress',
+  );
+  const phase = run.status?.phase ?? 'Pending';
+  return held === undefined ? phase : `${phase} (${held.reason}: ${held.message.replace(/\.$/, '')})`;
 }
 
 /** Whether an operator has taken the run in hand: its finalizer comes before everything else. */

@@ -1,5 +1,6 @@
 import type { RunObject } from '../../kube/runs.ts';
 import type { Phase } from '../../run/phase.ts';
+import type { Condition } from '../../run/types.ts';
 import type { ShownEvent } from '../live.ts';
 
 /** Says what has changed in a run's status since it was last seen, each thing once. */
@@ -24,14 +25,13 @@ export class StatusEvents {
     this.#phase = phase;
     this.#count(status?.tasks ?? {}, time);
     for (const condition of status?.conditions ?? []) {
-      const isTold =
-        condition.type === 'Stalled'
-          ? condition.status === 'True'
-          : milestones.has(condition.type) && condition.status !== 'Unknown' && condition.reason !== 'NotRequested';
-      const key = `${condition.type} ${condition.status} ${condition.reason}`;
-      if (!isTold || this.#told.has(key)) continue;
+      const { type, status: holds, reason, message } = condition;
+      const key = `${type} ${holds} ${reason}`;
+      if (!isTold(condition) || this.#told.has(key)) continue;
       this.#told.add(key);
-      this.#emit({ time, type: 'ConditionChanged', condition });
+      // What a run waits for is no milestone.
+      if (type === 'Reconciling') this.#emit({ time, type: 'Said', text: `${reason}: ${message}` });
+      else this.#emit({ time, type: 'ConditionChanged', condition });
     }
   }
 
@@ -42,6 +42,17 @@ export class StatusEvents {
     if (counts.total === 0 || key === this.#counts) return;
     this.#counts = key;
     this.#emit({ time, type: 'Counted', ...counts });
+  }
+}
+
+function isTold({ type, status, reason }: Condition): boolean {
+  switch (type) {
+    case 'Stalled':
+      return status === 'True';
+    case 'Reconciling':
+      return status === 'True' && reason !== 'InProgress';
+    default:
+      return milestones.has(type) && status !== 'Unknown' && reason !== 'NotRequested';
   }
 }
 

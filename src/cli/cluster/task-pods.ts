@@ -1,4 +1,3 @@
-import { isObject } from '../../api/json.ts';
 import type { KubeClient } from '../../kube/client.ts';
 import { isKubeError } from '../../kube/error.ts';
 import { type Pod, pods } from '../../kube/objects.ts';
@@ -10,6 +9,7 @@ import type { ErrorCode } from '../../support/error.ts';
 import { delay } from '../../support/retry.ts';
 import type { ShownEvent } from '../live.ts';
 import { parseTaskLine } from '../task-lines.ts';
+import { parseTerminationMessage } from '../termination-log.ts';
 import type { Cluster } from './access.ts';
 
 /** One attempt of a task, as its pod shows it. */
@@ -126,16 +126,17 @@ function stateOf(pod: Pod): TaskPod['state'] {
   const [container] = containerStatuses;
   const ended = container?.state?.terminated;
   const endedAt = ended?.finishedAt ?? new Date().toISOString();
+  const end = parseTerminationMessage(ended?.message ?? '');
   switch (phase) {
     case 'Succeeded':
-      return { kind: 'Succeeded', endedAt, summary: summaryIn(ended?.message) };
+      return { kind: 'Succeeded', endedAt, summary: end?.outcome === 'Succeeded' ? end.summary : {} };
     case 'Failed': {
       const why = ended?.reason ?? reason ?? 'Error';
-      const found = failureIn(ended?.message) ?? {
-        code: why === 'OOMKilled' ? 'OutOfMemory' : 'Crashed',
-        message: message ?? `its container ended with exit code ${ended?.exitCode ?? '?'} (${why})`,
-      };
-      return { kind: 'Failed', endedAt, ...found };
+      if (end?.outcome === 'Failed')
+        return { kind: 'Failed', endedAt, code: end.error.code, message: end.error.message };
+      const code = why === 'OOMKilled' ? 'OutOfMemory' : 'Crashed';
+      const exit = `its container ended with exit code ${ended?.exitCode ?? '?'} (${why})`;
+      return { kind: 'Failed', endedAt, code, message: message ?? exit };
     }
     case 'Running':
       return { kind: 'Running' };
@@ -234,39 +235,4 @@ async function progressOf(
 /** The path of a pod's log. */
 export function logPath(namespace: string, pod: string): string {
   return `/api/v1/namespaces/${encodeURIComponent(namespace)}/pods/${encodeURIComponent(pod)}/log`;
-}
-
-/** A termination message that is no summary tells nothing. */
-function summaryIn(message: string | undefined): TaskSummary {
-  const value = jsonIn(message);
-  const summary = isObject(value) && isObject(value.summary) ? value.summary : value;
-  if (!isObject(summary)) return {};
-  const { headline } = summary;
-  return {
-    ...numberOf(summary, 'rows'),
-    ...numberOf(summary, 'bytes'),
-    ...numberOf(summary, 'differences'),
-    ...(typeof headline === 'string' ? { headline } : {}),
-  };
-}
-
-function numberOf<Name extends string>(value: Readonly<Record<string, unknown>>, name: Name) {
-  const found = value[name];
-  return typeof found === 'number' ? { [name]: found } : {};
-}
-
-function failureIn(message: string | undefined): { code: ErrorCode; message: string } | undefined {
-  const value = jsonIn(message);
-  const error = isObject(value) ? value.error : undefined;
-  if (!isObject(error) || typeof error.message !== 'string') return undefined;
-  // Only whether it was stopped on request is told from the code here.
-  return { code: error.code === 'Cancelled' ? 'Cancelled' : 'Crashed', message: error.message };
-}
-
-function jsonIn(message: string | undefined): unknown {
-  try {
-    return JSON.parse(message ?? '');
-  } catch {
-    return undefined;
-  }
 }
