@@ -14,6 +14,7 @@ import { type Leadership, leadOnce, leaseStore } from './kube/lease.ts';
 import { countQueue, countRequests, createMetrics, type Metrics } from './kube/metrics.ts';
 import { type Outcome, WorkQueue } from './kube/queue.ts';
 import { Admission, type KnownRun } from './runs/admission.ts';
+import { applicationSources } from './runs/applications.ts';
 import type { RunContext } from './runs/context.ts';
 import { countRun } from './runs/counted.ts';
 import { EmbeddedSources } from './runs/embedded.ts';
@@ -24,6 +25,7 @@ import { labels } from './runs/names.ts';
 import { ProcessExecutor } from './runs/process-executor.ts';
 import { reconcile } from './runs/reconcile.ts';
 import type { Hands } from './runs/removals.ts';
+import { statefulSetSources } from './runs/statefulsets.ts';
 import { hasEnded } from './runs/status.ts';
 import { type OperatorOptions, type RunObject, runs, type SourceProvider } from './runs/types.ts';
 
@@ -322,8 +324,9 @@ class Work {
       case 'embedded':
         return this.#embedded;
       case 'argocd':
+        return applicationSources();
       case 'kubernetes':
-        throw new ParityError('UnsupportedFeature', `this operator deploys no sources by ${kind}`);
+        return statefulSetSources();
     }
   }
 

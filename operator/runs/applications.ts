@@ -8,8 +8,8 @@ import { deploymentOf } from './application-state.ts';
 import { isOfRun, labels, runLabels, sourceName } from './names.ts';
 import { describeServer, toChartValues } from './server-description.ts';
 import { serverKind } from './server-kinds.ts';
-import { remainingServerObjects, removeServerObjects } from './server-removal.ts';
-import { askWhetherReady, podTrouble, type Reach } from './server-state.ts';
+import { remainingServerObjects, removeServerObjects, stuck } from './server-removal.ts';
+import { askWhetherReady, keepData, podTrouble, type Reach } from './server-state.ts';
 import { ensureCredentials, withAuthority } from './source-secrets.ts';
 import type { OperatorOptions, Removed, Scope, SourceProvider, SourceState } from './types.ts';
 
@@ -34,6 +34,7 @@ export function applicationSources(reach: Reach = (connection) => connection): S
       }
     },
     remove,
+    keep: (scope, source) => keepData(scope, source, argoCDSource(source).server),
   };
 }
 
@@ -50,7 +51,7 @@ async function ensure(scope: Scope, source: ResolvedSource, reach: Reach): Promi
   if (application instanceof ParityError) return stalled(application.message);
 
   const deployment = deploymentOf(application, {
-    namespace: scope.run.metadata.namespace ?? '',
+    namespace: scope.hold.namespace,
     ageMs: age(scope, application.metadata.creationTimestamp),
     patienceMs,
   });
@@ -143,7 +144,8 @@ async function startOperation(scope: Scope, { metadata }: Application): Promise<
 
 /**
  * One step towards the Application being gone and, after it, everything in the run's namespace that it may have left: Argo CD lets go of what it deployed
- * without removing it when it no longer knows the destination, or its project no longer permits the object. Finalizers are named, never taken off.
+ * without removing it when it no longer knows the destination, or its project no longer permits the object. Throws `CleanupIncomplete` with what Argo CD says,
+ * what a finalizer keeps, or that nothing happens at all: finalizers are named, never taken off.
  */
 async function remove(scope: Scope, source: ResolvedSource): Promise<Removed> {
   const { argocd } = scope.options;
@@ -163,15 +165,12 @@ async function remove(scope: Scope, source: ResolvedSource): Promise<Removed> {
   const errors = (status?.conditions ?? [])
     .filter(({ type }) => type === 'DeletionError')
     .map(({ message }) => message);
-  if (errors.length > 0) return { isGone: false, waitingFor: `${what}; Argo CD says: ${errors.join('; ')}` };
+  if (errors.length > 0) throw stuck(`${what}: Argo CD says: ${errors.join('; ')}`);
   const remaining = await remainingServerObjects(scope, source);
-  if (remaining.length > 0)
-    return { isGone: false, waitingFor: `${what}, whose objects are being removed: ${remaining.join('; ')}` };
-  const isLate = age(scope, metadata.deletionTimestamp) > patienceMs;
-  const hint = isLate
-    ? `: Argo CD has not finished it for ${Math.round(age(scope, metadata.deletionTimestamp) / 1000)} s; does its application controller run?`
-    : '';
-  return { isGone: false, waitingFor: `${what}, which is being deleted${hint}` };
+  const waitingFor = `${what}, which is being deleted${remaining.length === 0 ? '' : `, with ${remaining.join('; ')}`}`;
+  const ageMs = age(scope, metadata.deletionTimestamp);
+  if (ageMs <= patienceMs) return { isGone: false, waitingFor };
+  throw stuck(`${waitingFor}: not done for ${Math.round(ageMs / 1000)} s; does Argo CD's application controller run?`);
 }
 
 /** Without Argo CD's kinds there is no Application any more. */

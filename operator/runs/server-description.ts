@@ -34,7 +34,7 @@ export function describeServer(scope: Scope, source: ResolvedSource, server: Dep
   return {
     kind,
     name: sourceName(hold.run.uid, source.name),
-    namespace: run.metadata.namespace ?? '',
+    namespace: hold.namespace,
     labels: { ...runLabels(hold.run), [labels.source]: source.name },
     image: server.image ?? kind.image(source.engineVersion),
     imagePullSecrets: options.imagePullSecrets,

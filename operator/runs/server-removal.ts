@@ -11,6 +11,7 @@ import {
   services,
   statefulSets,
 } from '../../src/kube/objects.ts';
+import { ParityError } from '../../src/support/error.ts';
 import { labels, ofRun } from './names.ts';
 import type { Removed, Scope } from './types.ts';
 
@@ -25,19 +26,36 @@ const kinds: readonly Resource[] = [
   secrets,
 ];
 
+/** What is being deleted may take so long beyond its grace period before somebody is told. */
+const patienceMs = 60_000;
+
 /**
  * One step towards no object of the source's server being left in the run's namespace; found by the installation's id, the full uid and the source's name.
- * What a finalizer or a grace period keeps is named, and its finalizers are left alone.
+ * Throws `CleanupIncomplete` for what is being deleted for a minute and stays: its finalizers are named, and left alone.
  */
 export async function removeServerObjects(scope: Scope, source: ResolvedSource): Promise<Removed> {
   const left: string[] = [];
+  let isLate = false;
   for (const kind of kinds) {
     for (const object of await serverObjectsOf(scope, source, kind)) {
-      const outcome = object.metadata.deletionTimestamp === undefined ? await remove(scope, kind, object) : 'deleting';
+      const { deletionTimestamp } = object.metadata;
+      const outcome = deletionTimestamp === undefined ? await remove(scope, kind, object) : 'deleting';
       if (outcome !== 'gone') left.push(inWords(kind, object));
+      // The time at which it should have been gone, grace included.
+      isLate ||= deletionTimestamp !== undefined && scope.now().getTime() - Date.parse(deletionTimestamp) > patienceMs;
     }
   }
-  return { isGone: left.length === 0, waitingFor: left.join('; ') };
+  const waitingFor = left.join('; ');
+  if (isLate) throw stuck(`being deleted, but still there: ${waitingFor}`);
+  return { isGone: left.length === 0, waitingFor };
+}
+
+/** The error for a removal that does not end by itself. */
+export function stuck(message: string): ParityError {
+  return new ParityError('CleanupIncomplete', message, {
+    advice: 'Whoever set a finalizer has to take it off; nothing here does. The removal is tried again by itself.',
+    isRetryable: true,
+  });
 }
 
 /** Objects of the source's server that are still there, in words. Changes nothing. */
@@ -53,7 +71,7 @@ export async function remainingServerObjects(scope: Scope, source: ResolvedSourc
 
 async function serverObjectsOf(scope: Scope, source: ResolvedSource, kind: Resource): Promise<readonly MetadataOnly[]> {
   const labelSelector = `${ofRun(scope.hold.run)},${labels.source}=${source.name}`;
-  return (await scope.kube.listMetadata(kind, { namespace: scope.run.metadata.namespace ?? '', labelSelector })).items;
+  return (await scope.kube.listMetadata(kind, { namespace: scope.hold.namespace, labelSelector })).items;
 }
 
 async function remove(scope: Scope, kind: Resource, { metadata }: MetadataOnly): Promise<'gone' | 'deleting'> {

@@ -1,10 +1,10 @@
 import type { CoreV1Event } from '@kubernetes/client-node';
-import type { ResolvedSource } from '../../src/api/resolved.ts';
+import type { DeployedServer, ResolvedSource } from '../../src/api/resolved.ts';
 import { isKubeError } from '../../src/kube/error.ts';
-import { type Pod, pods, resource, type Stored } from '../../src/kube/objects.ts';
+import { type ObjectName, type Pod, pods, resource, type Stored, secrets } from '../../src/kube/objects.ts';
 import { askServer, checkVersion } from '../../src/sources/server-version.ts';
 import type { Connection } from '../../src/sources/source.ts';
-import { toParityError } from '../../src/support/error.ts';
+import { ParityError, toParityError } from '../../src/support/error.ts';
 import { publishConnection } from './connections.ts';
 import { labels, ofRun, sourceName } from './names.ts';
 import type { Scope, SourceState } from './types.ts';
@@ -43,17 +43,58 @@ export async function askWhetherReady(
   } catch (error) {
     return { state: 'Failed', error: toParityError(error) };
   }
+  const found = await podsOf(scope, source);
   await publishConnection(scope, source, server.connection);
+  await notePods(scope, source, found);
   return { state: 'Ready' };
+}
+
+/**
+ * Whether the server's data are still what was loaded: without a volume they go with the pod, and the one that takes its place is empty. Nothing of a later
+ * task would say so as clearly as this.
+ */
+export async function keepData(scope: Scope, source: ResolvedSource, server: DeployedServer): Promise<SourceState> {
+  if (server.size !== undefined) return { state: 'Ready' };
+  const [secret, now] = await Promise.all([scope.kube.find(secrets, nameOf(scope, source)), podsOf(scope, source)]);
+  const before = secret?.metadata.annotations?.[podAnnotation];
+  if (before === undefined || before === '' || now.some(({ metadata }) => before.split(',').includes(metadata.uid)))
+    return { state: 'Ready' };
+  const error = new ParityError(
+    'NotFound',
+    `the ${source.engine} server of source "${source.name}" lost its data: its pod is gone`,
+    {
+      subject: source.name,
+      advice: `It was evicted, or its node was lost. With size the data lie on a volume of their own; start another run.`,
+    },
+  );
+  return { state: 'Failed', error };
+}
+
+/** On the Secret of the connection: the pods that held the data when the server became ready, by uid. */
+const podAnnotation = 'pipelineparity.io/server-pods';
+
+async function notePods(scope: Scope, source: ResolvedSource, found: readonly Pod[]): Promise<void> {
+  const uids = found.map(({ metadata }) => metadata.uid).join(',');
+  const name = nameOf(scope, source);
+  const { metadata } = await scope.kube.get(secrets, name);
+  if (metadata.annotations?.[podAnnotation] === uids) return;
+  await scope.kube.mergePatch(secrets, name, { metadata: { annotations: { [podAnnotation]: uids } } });
+}
+
+async function podsOf(scope: Scope, source: ResolvedSource): Promise<readonly Pod[]> {
+  const labelSelector = `${ofRun(scope.hold.run)},${labels.source}=${source.name}`;
+  return (await scope.kube.list(pods, { namespace: scope.hold.namespace, labelSelector })).items;
+}
+
+function nameOf({ hold }: Scope, source: ResolvedSource): ObjectName {
+  return { namespace: hold.namespace, name: sourceName(hold.run.uid, source.name) };
 }
 
 /** What keeps the server's pod from running, in the words of Kubernetes; undefined where it has said nothing. */
 export async function podTrouble(scope: Scope, source: ResolvedSource): Promise<string | undefined> {
-  const namespace = scope.run.metadata.namespace ?? '';
-  const labelSelector = `${ofRun(scope.hold.run)},${labels.source}=${source.name}`;
-  const { items } = await scope.kube.list(pods, { namespace, labelSelector });
-  if (items.length === 0) return await whyNoPod(scope, source, namespace);
-  return items.map(troubleOf).find((trouble) => trouble !== undefined);
+  const found = await podsOf(scope, source);
+  if (found.length === 0) return await whyNoPod(scope, source);
+  return found.map(troubleOf).find((trouble) => trouble !== undefined);
 }
 
 function troubleOf(pod: Pod): string | undefined {
@@ -86,11 +127,14 @@ type KubeEvent = Stored<CoreV1Event>;
 const kubeEvents = resource<KubeEvent>('', 'v1', 'events', 'Event');
 
 /** A quota, a policy or a webhook that refuses the pod is named only in an Event of what would have made it. */
-async function whyNoPod(scope: Scope, source: ResolvedSource, namespace: string): Promise<string | undefined> {
-  const name = sourceName(scope.hold.run.uid, source.name);
+async function whyNoPod(scope: Scope, source: ResolvedSource): Promise<string | undefined> {
+  const { namespace, name } = nameOf(scope, source);
   try {
     const fieldSelector = `involvedObject.name=${name},type=Warning`;
-    const { items } = await scope.kube.list(kubeEvents, { namespace, fieldSelector });
+    const { items } = await scope.kube.list(kubeEvents, {
+      ...(namespace === undefined ? {} : { namespace }),
+      fieldSelector,
+    });
     const last = items.at(-1);
     return last === undefined ? undefined : `${last.reason}${said(last.message)}`;
   } catch (error) {

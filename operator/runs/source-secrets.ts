@@ -6,6 +6,7 @@ import { formatConnection, parseConnection } from '../../src/sources/connection.
 import type { Connection } from '../../src/sources/source.ts';
 import { ParityError } from '../../src/support/error.ts';
 import { registerSecret } from '../../src/support/log.ts';
+import { encodeKeys, keysOf } from './credentials.ts';
 import { isOfRun, labels, ownedBy, runLabels, sourceName } from './names.ts';
 import { serverKind } from './server-kinds.ts';
 import type { Scope } from './types.ts';
@@ -23,12 +24,12 @@ export interface Credentials {
  * Throws `AccessDenied` where another's Secret has that name.
  */
 export async function ensureCredentials(scope: Scope, source: ResolvedSource): Promise<Credentials> {
-  const { kube, run, hold } = scope;
+  const { kube, hold } = scope;
   const name = sourceName(hold.run.uid, source.name);
-  const namespace = run.metadata.namespace ?? '';
+  const { namespace } = hold;
   const found = (await kube.find(secrets, { namespace, name })) ?? (await makeSecret(scope, source, name, namespace));
   if (!isOfRun(found, hold.run)) throw notOurs(found);
-  const connection = parseConnection(textOf(found), source.name, name);
+  const connection = parseConnection(keysOf(found), source.name, name);
   registerSecret(connection.password);
   return { connection, createdAt: new Date(found.metadata.creationTimestamp) };
 }
@@ -40,9 +41,9 @@ export async function ensureCredentials(scope: Scope, source: ResolvedSource): P
 export async function withAuthority(scope: Scope, connection: Connection, server: DeployedServer): Promise<Connection> {
   if (server.tls === undefined) return connection;
   const { name } = server.tls.secretRef;
-  const namespace = scope.run.metadata.namespace ?? '';
+  const { namespace } = scope.hold;
   const found = await scope.kube.find(secrets, { namespace, name });
-  const keys = found === undefined ? {} : textOf(found);
+  const keys = found === undefined ? {} : keysOf(found);
   const missing = ['tls.crt', 'tls.key', 'ca.crt'].filter((key) => (keys[key] ?? '') === '');
   if (missing.length > 0) {
     const what = found === undefined ? 'is not there' : `has no ${missing.join(', ')}`;
@@ -72,21 +73,15 @@ async function makeSecret(scope: Scope, source: ResolvedSource, name: string, na
     ownerReferences: [ownedBy(scope.run)],
   };
   try {
-    return await scope.kube.create(secrets, { metadata, type: 'Opaque', data: base64(formatConnection(connection)) });
+    return await scope.kube.create(secrets, {
+      metadata,
+      type: 'Opaque',
+      data: encodeKeys(formatConnection(connection)),
+    });
   } catch (error) {
     if (isKubeError(error, 'AlreadyExists')) return await scope.kube.get(secrets, { namespace, name });
     throw error;
   }
-}
-
-function textOf({ data }: Secret): Readonly<Record<string, string>> {
-  return Object.fromEntries(
-    Object.entries(data ?? {}).map(([key, value]) => [key, Buffer.from(value, 'base64').toString('utf8')]),
-  );
-}
-
-function base64(keys: Readonly<Record<string, string>>): Readonly<Record<string, string>> {
-  return Object.fromEntries(Object.entries(keys).map(([key, value]) => [key, Buffer.from(value).toString('base64')]));
 }
 
 function notOurs({ metadata }: Secret): ParityError {

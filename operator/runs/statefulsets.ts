@@ -15,7 +15,7 @@ import { isOfRun } from './names.ts';
 import { describeServer } from './server-description.ts';
 import { serverObjects } from './server-objects.ts';
 import { removeServerObjects } from './server-removal.ts';
-import { askWhetherReady, podTrouble, type Reach } from './server-state.ts';
+import { askWhetherReady, keepData, podTrouble, type Reach } from './server-state.ts';
 import { ensureCredentials, withAuthority } from './source-secrets.ts';
 import type { Scope, SourceProvider, SourceState } from './types.ts';
 
@@ -30,6 +30,7 @@ export function statefulSetSources(reach: Reach = (connection) => connection): S
       }
     },
     remove: removeServerObjects,
+    keep: (scope, source) => keepData(scope, source, serverOf(source)),
   };
 }
 

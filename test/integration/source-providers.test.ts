@@ -38,6 +38,7 @@ import { startApiProxy } from '../support/api-proxy.ts';
 import { type ControlPlane, startControlPlane } from '../support/control-plane.ts';
 import { sharedServer } from '../support/databases.ts';
 import { eventually } from '../support/eventually.ts';
+import { errorOf } from '../support/snapshot-run.ts';
 import { deployed, sourceScope } from '../support/source-scope.ts';
 
 const quotas = resource<Stored<V1ResourceQuota>>('', 'v1', 'resourcequotas', 'ResourceQuota');
@@ -214,9 +215,9 @@ describe('sources on a real API server; the test plays Argo CD and the kubelet, 
         .to.have.property('waitingFor')
         .that.matches(/which is being deleted$/);
       clock.aheadMs = 300_000;
-      expect(await remove(scope, byArgoCD))
-        .to.have.property('waitingFor')
-        .that.matches(/for 3\d\d s; does its application controller run\?/);
+      const error = await errorOf(remove(scope, byArgoCD));
+      expect(error.code).to.equal('CleanupIncomplete');
+      expect(error.message).to.match(/not done for [23]\d\d s; does Argo CD's application controller run\?/);
       expect((await applicationOf(scope)).metadata.finalizers).to.deep.equal([resourcesFinalizer]);
       await argoCDLetsGo(scope);
       await untilGone({ ensure, remove }, scope, byArgoCD);
@@ -242,9 +243,9 @@ describe('sources on a real API server; the test plays Argo CD and the kubelet, 
       await remove(scope, byArgoCD);
       const message = 'error getting app project "pipeline-parity": not found';
       await argoCDSays(scope, { conditions: [{ type: 'DeletionError', message }] });
-      expect(await remove(scope, byArgoCD))
-        .to.have.property('waitingFor')
-        .that.contains(`Argo CD says: ${message}`);
+      const error = await errorOf(remove(scope, byArgoCD));
+      expect(error).to.include({ code: 'CleanupIncomplete', isRetryable: true });
+      expect(error.message).to.contain(`Argo CD says: ${message}`);
       await argoCDLetsGo(scope);
       await untilGone({ ensure, remove }, scope, byArgoCD);
     });
@@ -264,7 +265,7 @@ describe('sources on a real API server; the test plays Argo CD and the kubelet, 
       await remove(scope, byArgoCD);
       expect(await remove(scope, byArgoCD))
         .to.have.property('waitingFor')
-        .that.matches(/whose objects are being removed: Service .*left/);
+        .that.matches(/which is being deleted, with Service .*left/);
       await argoCDLetsGo(scope);
       await eventually(async () =>
         expect(await remove(scope, byArgoCD)).to.deep.equal({
@@ -272,6 +273,10 @@ describe('sources on a real API server; the test plays Argo CD and the kubelet, 
           waitingFor: `Service ${namespace}/left (kept by example.test/stuck: who set that has to let go)`,
         }),
       );
+      clock.aheadMs = 120_000;
+      const error = await errorOf(remove(scope, byArgoCD));
+      expect(error.code).to.equal('CleanupIncomplete');
+      expect(error.message).to.match(/still there: Service .*left \(kept by example.test\/stuck/);
       await kube.mergePatch(services, { namespace, name: 'left' }, { metadata: { finalizers: [] } });
       await untilGone({ ensure, remove }, scope, byArgoCD);
       await kube.get(configMaps, { namespace, name: 'stranger' });
@@ -306,6 +311,29 @@ describe('sources on a real API server; the test plays Argo CD and the kubelet, 
       });
       expect(await passwordOf(scope)).to.equal(password);
       await untilGone({ ensure, remove }, scope, byUs);
+    });
+
+    it('are lost with their pod, unless they have a volume', async () => {
+      const scope = await newScope();
+      for (const size of [undefined, '1Gi']) {
+        const server = { ...(size === undefined ? {} : { size }), allowFrom: [] };
+        const name = size === undefined ? 'shop' : 'kept';
+        const source = { ...deployed('Postgres', { kind: 'kubernetes', server }), name };
+        const { ensure, remove, keep } = statefulSetSources(reach);
+        await eventually(async () => {
+          await podIsReady(scope, name);
+          expect(await ensure(scope, source)).to.deep.equal({ state: 'Ready' });
+        });
+        expect(await keep?.(scope, source)).to.deep.equal({ state: 'Ready' });
+        await kube.delete(pods, { namespace, name: `${sourceName(scope.hold.run.uid, name)}-0` });
+        const after = await keep?.(scope, source);
+        if (size !== undefined) expect(after).to.deep.equal({ state: 'Ready' });
+        else
+          expect(after)
+            .to.have.nested.property('error.message')
+            .that.matches(/lost its data: its pod is gone/);
+        await untilGone({ ensure, remove }, scope, source);
+      }
     });
 
     it('wait for the Secret of their certificate, and hand its CA on', async () => {
@@ -509,8 +537,8 @@ describe('sources on a real API server; the test plays Argo CD and the kubelet, 
   }
 
   /** The kubelet says so of the pod that the StatefulSet's controller has made. */
-  async function podIsReady(scope: Scope): Promise<void> {
-    const name = { namespace, name: `${sourceName(scope.hold.run.uid, 'shop')}-0` };
+  async function podIsReady(scope: Scope, source = 'shop'): Promise<void> {
+    const name = { namespace, name: `${sourceName(scope.hold.run.uid, source)}-0` };
     const status = { phase: 'Running', conditions: [{ type: 'Ready', status: 'True' }] };
     await kube.mergePatch(pods, name, { status }, { subresource: 'status' }).catch(unlessMissing);
   }
@@ -532,6 +560,7 @@ describe('sources on a real API server; the test plays Argo CD and the kubelet, 
   }
 
   async function untilGone(provider: SourceProvider, scope: Scope, source: ResolvedSource): Promise<void> {
+    clock.aheadMs = 0;
     await eventually(async () => {
       const { isGone, waitingFor }: Removed = await provider.remove(scope, source);
       if (!isGone) await argoCDLetsGo(scope);
