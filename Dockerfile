@@ -31,6 +31,8 @@ WORKDIR /app
 COPY --from=modules /app/node_modules node_modules
 COPY package.json LICENSE ./
 COPY crds crds
+# The scripts of the servers that the operator deploys itself.
+COPY argocd/sources argocd/sources
 COPY bin bin
 COPY --from=build /app/dist dist
 RUN ln -s /app/bin/parity.js /usr/local/bin/parity
