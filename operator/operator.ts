@@ -19,17 +19,19 @@ import type { RunContext } from './runs/context.ts';
 import { countRun } from './runs/counted.ts';
 import { EmbeddedSources } from './runs/embedded.ts';
 import { externalSources } from './runs/external.ts';
+import type { FreezeOptions } from './runs/freeze.ts';
 import { JobExecutor } from './runs/jobs.ts';
 import { RunMemory } from './runs/memory.ts';
 import { labels } from './runs/names.ts';
 import { ProcessExecutor } from './runs/process-executor.ts';
 import { reconcile } from './runs/reconcile.ts';
 import type { Hands } from './runs/removals.ts';
+import type { Reach } from './runs/server-state.ts';
 import { statefulSetSources } from './runs/statefulsets.ts';
 import { hasEnded } from './runs/status.ts';
-import { type OperatorOptions, type RunObject, runs, type SourceProvider } from './runs/types.ts';
+import { type RunObject, runs, type SourceProvider } from './runs/types.ts';
 
-export interface StartOptions extends OperatorOptions {
+export interface StartOptions extends FreezeOptions {
   /** How the cluster is reached: kubeconfig, context, or this pod's own account. */
   readonly access?: AccessOptions;
   readonly client?: Pick<ClientOptions, 'requestsPerSecond' | 'burst' | 'deadlineMs'>;
@@ -51,6 +53,8 @@ export interface StartOptions extends OperatorOptions {
   readonly retryMaxMs?: number;
   /** Time that work has to end when the operator is stopped, in ms. Default 10,000. */
   readonly graceMs?: number;
+  /** Where servers in the cluster are reached from this process. Default: by their own address, as from any pod. */
+  readonly reach?: Reach;
   /** For tests: the program that a task process runs, what starts an embedded server, and further kinds of sources. */
   readonly taskEntry?: string;
   readonly startServer?: StartServer;
@@ -324,9 +328,9 @@ class Work {
       case 'embedded':
         return this.#embedded;
       case 'argocd':
-        return applicationSources();
+        return applicationSources(this.#options.reach);
       case 'kubernetes':
-        return statefulSetSources();
+        return statefulSetSources(this.#options.reach);
     }
   }
 

@@ -2,23 +2,16 @@ import type { RunStatus } from '../../src/api/generated/types.ts';
 import type { KubeClient } from '../../src/kube/client.ts';
 import { log, redact } from '../../src/support/log.ts';
 import { patchStatus } from '../kube/patch.ts';
+import type { FreezeOptions } from './freeze.ts';
 import type { RunMemory } from './memory.ts';
 import type { Hands } from './removals.ts';
 import { tellTransitions } from './status.ts';
-import {
-  type EventRecorder,
-  type Hold,
-  type OperatorOptions,
-  type RunLog,
-  type RunObject,
-  runs,
-  type Scope,
-} from './types.ts';
+import { type EventRecorder, type Hold, type RunLog, type RunObject, runs, type Scope } from './types.ts';
 
 /** What a reconcile works with. */
 export interface RunContext {
   readonly kube: KubeClient;
-  readonly options: OperatorOptions;
+  readonly options: FreezeOptions;
   readonly hands: Hands;
   readonly events: EventRecorder;
   readonly signal: AbortSignal;

@@ -1,6 +1,7 @@
 import type { ResolvedSpec } from '../../src/api/resolved.ts';
 import type { KubeClient } from '../../src/kube/client.ts';
 import { type Secret, secrets } from '../../src/kube/objects.ts';
+import { pipelineSecrets } from '../../src/pipelines/removals.ts';
 import type { Task } from '../../src/run/types.ts';
 import { sourceSecret } from '../../src/sources/connection.ts';
 import { protectKeys } from '../../src/support/secrets.ts';
@@ -22,6 +23,7 @@ export function secretsOfTask({ input }: Pick<Task, 'input'>, spec: ResolvedSpec
   if (input.kind === 'resolve' || input.kind === 'snapshot') wanted.push(spec.snapshot.secretRef?.name);
   if (input.kind === 'snapshot') wanted.push(spec.snapshot.maskSecretRef?.name);
   if (input.kind === 'report') wanted.push(spec.reports.secretRef?.name);
+  wanted.push(...pipelineSecrets({ ...spec, pipelines: pipelinesOf(input, spec) }));
   const own = wanted.flatMap((name) => (name === undefined ? [] : [{ name, secretName: name }]));
   const sources = sourcesOf(input).map((source) => ({
     name: sourceSecret(source),
@@ -39,6 +41,8 @@ export function namedSecrets(spec: ResolvedSpec): readonly string[] {
     spec.snapshot.maskSecretRef?.name,
     spec.reports.secretRef?.name,
     ...spec.sources.map(({ provider }) => ('secretRef' in provider ? provider.secretRef.name : undefined)),
+    ...spec.sources.map(({ provider }) => ('server' in provider ? provider.server.tls?.secretRef.name : undefined)),
+    ...pipelineSecrets(spec),
   ];
   return [...new Set(named.flatMap((name) => name ?? []))];
 }
@@ -48,6 +52,7 @@ export function secretsOfFinalization(spec: ResolvedSpec): readonly string[] {
   const named = [
     spec.workspace.secretRef?.name,
     ...spec.sources.map(({ provider }) => (provider.kind === 'external' ? provider.secretRef.name : undefined)),
+    ...pipelineSecrets(spec),
   ];
   return [...new Set(named.flatMap((name) => name ?? []))];
 }
@@ -98,4 +103,13 @@ function sourcesOf(input: Task['input']): readonly string[] {
     case 'cleanup':
       return [];
   }
+}
+
+/** The pipelines that the task carries out, or whose landed tables it reads. */
+function pipelinesOf(input: Task['input'], spec: ResolvedSpec): ResolvedSpec['pipelines'] {
+  const names = new Set<string>();
+  if (input.kind === 'sync') names.add(input.pipeline);
+  if (input.kind === 'compare' || input.kind === 'query')
+    for (const side of [input.baseline, input.candidate]) if (side.kind === 'pipeline') names.add(side.pipeline);
+  return spec.pipelines.filter(({ name }) => names.has(name));
 }

@@ -13,6 +13,11 @@ import { namedSecrets, readKeys, secretsOfFinalization } from './credentials.ts'
 import type { Hold } from './types.ts';
 import { type OperatorOptions, type PlanObject, plans, type RunObject } from './types.ts';
 
+export interface FreezeOptions extends OperatorOptions {
+  /** How long a run waits for a plan or Secret that it names, in ms from its creation. Default 60,000. */
+  readonly patienceMs?: number;
+}
+
 /** What a run is told to be, once and for all; or why it can't be. */
 export type Frozen =
   | { readonly kind: 'Frozen'; readonly hold: Hold }
@@ -22,14 +27,15 @@ export type Frozen =
   | { readonly kind: 'Waiting'; readonly message: string };
 
 /** Things that are applied together come in any order: so long, in ms, a run waits for what it names. */
-export const patienceMs = 60_000;
+const defaultPatienceMs = 60_000;
 
 /**
  * The run's spec with its plan merged, defaults applied and everything checked, the image of its tasks, its workspace, and copies of the credentials that
  * finalization needs. Reads only.
  */
-export async function freeze(kube: KubeClient, options: OperatorOptions, run: RunObject, now: Date): Promise<Frozen> {
-  const isPatient = now.getTime() - Date.parse(run.metadata.creationTimestamp) < patienceMs;
+export async function freeze(kube: KubeClient, options: FreezeOptions, run: RunObject, now: Date): Promise<Frozen> {
+  const isPatient =
+    now.getTime() - Date.parse(run.metadata.creationTimestamp) < (options.patienceMs ?? defaultPatienceMs);
   const absent = (message: string): Frozen => ({ kind: isPatient ? 'Waiting' : 'Invalid', message });
   const { namespace = '' } = run.metadata;
   const planName = run.spec.planRef?.name;

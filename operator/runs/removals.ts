@@ -1,5 +1,6 @@
 import type { ResolvedSource } from '../../src/api/resolved.ts';
 import { secrets } from '../../src/kube/objects.ts';
+import { pipelineRemovals } from '../../src/pipelines/removals.ts';
 import { ParityError, toParityError } from '../../src/support/error.ts';
 import { redactError } from '../../src/support/log.ts';
 import { throwIfAborted } from '../../src/support/retry.ts';
@@ -23,11 +24,11 @@ export type Removal =
   /** Somebody may have to help: what stayed, why, and what a person would type. */
   | { readonly kind: 'Incomplete'; readonly leftovers: readonly Leftover[] };
 
-/** Bound of emptying and deleting the workspace in one go, in ms; what is left then goes in the next. */
-const workspaceMs = 240_000;
+/** Bound of one removal in one go, in ms; what is left then goes in the next. */
+const removalMs = 240_000;
 
 /**
- * One step towards nothing being left of a run but its reports: its tasks, then its sources, then its workspace, then what it has in its namespace.
+ * One step towards nothing being left of a run but its reports: its tasks and pipelines, then its sources, then its workspace, then what it has in its namespace.
  * Can be done again from any point; creates nothing. Throws only when it is aborted.
  */
 export async function removeAll(scope: Scope, hands: Hands): Promise<Removal> {
@@ -35,6 +36,9 @@ export async function removeAll(scope: Scope, hands: Hands): Promise<Removal> {
   const stopped = await step(tasksOf(scope), () => hands.executor.stop(scope, 'all'));
   // What still runs may still write.
   if (stopped.kind !== 'Gone') return stopped;
+  const bounds = { timeoutMs: removalMs, signal: scope.signal };
+  const landed = await cleanUp(pipelineRemovals(pipelinesOf(scope)), bounds);
+  throwIfAborted(scope.signal);
   const removed = await Promise.all(
     scope.hold.spec.sources.map((source) =>
       step(sourceOf(scope, source), () => hands.providerOf(source).remove(scope, source)),
@@ -44,9 +48,9 @@ export async function removeAll(scope: Scope, hands: Hands): Promise<Removal> {
   if (waiting !== undefined) return waiting;
   const leftovers = removed.flatMap((removal) => (removal.kind === 'Incomplete' ? removal.leftovers : []));
   throwIfAborted(scope.signal);
-  const kept = await cleanUp([workspaceOf(scope), ownedOf(scope)], { timeoutMs: workspaceMs, signal: scope.signal });
+  const kept = await cleanUp([workspaceOf(scope), ownedOf(scope)], bounds);
   throwIfAborted(scope.signal);
-  const all = [...leftovers, ...kept];
+  const all = [...landed, ...leftovers, ...kept];
   return all.length === 0 ? { kind: 'Gone' } : { kind: 'Incomplete', leftovers: all };
 }
 
@@ -102,6 +106,19 @@ function sourceOf({ hold, options }: Scope, { name, provider }: ResolvedSource):
     case 'embedded':
       return { what: `the server of source ${name}`, command: 'stop the operator, and remove the folder of its state' };
   }
+}
+
+function pipelinesOf({ hold }: Scope) {
+  const { spec, run, secrets } = hold;
+  return {
+    spec,
+    run,
+    secret: async (name: string) => {
+      const keys = secrets[name];
+      if (keys !== undefined) return keys;
+      throw new ParityError('NotFound', `the run's hold has no copy of the Secret ${name}`, { subject: name });
+    },
+  };
 }
 
 function workspaceOf({ hold }: Scope) {

@@ -1,11 +1,15 @@
-import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { randomUUID } from 'node:crypto';
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
+import { kubeEvents } from '../../operator/kube/events.ts';
 import { type RunningOperator, type StartOptions, startOperator } from '../../operator/operator.ts';
 import { connect, type KubeClient } from '../../src/kube/client.ts';
+import { isKubeError } from '../../src/kube/error.ts';
 import { jobs, pods, secrets } from '../../src/kube/objects.ts';
-import { labels, type RunObject, runs } from '../../src/kube/runs.ts';
+import { labels, plans, type RunObject, runs } from '../../src/kube/runs.ts';
+import type { Report } from '../../src/report/model.ts';
 import type { ControlPlane } from './control-plane.ts';
 import { eventually } from './eventually.ts';
 
@@ -68,9 +72,62 @@ export class Installation {
   }
 
   /** Applies a run; its reports go to this installation's folder unless the spec says otherwise. */
-  async apply(name: string, spec: object, namespace = 'default'): Promise<RunObject> {
+  async apply(
+    name: string,
+    spec: object,
+    namespace = 'default',
+    annotations: Readonly<Record<string, string>> = {},
+  ): Promise<RunObject> {
     const reports = { location: pathToFileURL(this.reports).href, formats: ['JSON' as const] };
-    return await this.kube.create(runs, { metadata: { name, namespace }, spec: { reports, ...spec } });
+    return await this.kube.create(runs, { metadata: { name, namespace, annotations }, spec: { reports, ...spec } });
+  }
+
+  async applyPlan(name: string, spec: object): Promise<void> {
+    await this.kube.create(plans, { metadata: { name, namespace: 'default' }, spec });
+  }
+
+  async changePlan(name: string, spec: object): Promise<void> {
+    await this.kube.mergePatch(plans, { namespace: 'default', name }, { spec });
+  }
+
+  /** Deletes every run and plan, with all that they left: for the end of a test, whatever became of it. */
+  async removeRuns(): Promise<void> {
+    for (const kind of [runs, plans])
+      for (const { metadata } of (await this.kube.listMetadata(kind)).items) {
+        await this.kube.mergePatch(kind, metadata, { metadata: { finalizers: [] } }).catch(ignoreMissing);
+        await this.kube.delete(kind, metadata);
+      }
+    const labelSelector = `${labels.installation}=${this.options.installation}`;
+    for (const { metadata } of (await this.kube.listMetadata(secrets, { labelSelector })).items) {
+      await this.kube.mergePatch(secrets, metadata, { metadata: { finalizers: [] } }).catch(ignoreMissing);
+      await this.kube.delete(secrets, metadata);
+    }
+  }
+
+  /** Stops the operator and starts it again. */
+  async restart(more: Partial<StartOptions> = {}): Promise<RunningOperator> {
+    await this.stop();
+    return await this.start(more);
+  }
+
+  /** Has the run's workspace marked as another's, until it is restored: nothing of it may be removed then. */
+  async replaceMark(uid: string): Promise<{ restore(): Promise<void> }> {
+    const file = join(this.workspaces, `parity-${uid}`, '.parity.json');
+    const own = await readFile(file, 'utf8');
+    await writeFile(file, own.replaceAll(uid, randomUUID()));
+    return { restore: () => writeFile(file, own) };
+  }
+
+  /** The reasons of the Events about an object. */
+  async eventsOf(uid: string): Promise<readonly string[]> {
+    const { items } = await this.kube.list(kubeEvents, { namespace: 'default' });
+    return items.filter(({ regarding }) => regarding?.uid === uid).map(({ reason }) => reason ?? '');
+  }
+
+  /** The one report of this installation. */
+  async report(): Promise<Report> {
+    const [folder = ''] = await readdir(this.reports);
+    return JSON.parse(await readFile(join(this.reports, folder, 'report.json'), 'utf8'));
   }
 
   async get(name: string, namespace = 'default'): Promise<RunObject> {
@@ -125,4 +182,8 @@ export class Installation {
     const folders = await Promise.all([this.workspaces, join(this.stateDir, 'runs')].map(entries));
     return [...objects, ...folders].flat();
   }
+}
+
+function ignoreMissing(error: unknown): void {
+  if (!isKubeError(error, 'NotFound')) throw error;
 }
