@@ -1,10 +1,11 @@
-import { readdir } from 'node:fs/promises';
+import { access, readdir } from 'node:fs/promises';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect } from 'chai';
 import type { StartOptions } from '../../operator/operator.ts';
 import { abandonAnnotation, cleanupFinalizer, holdName } from '../../operator/runs/names.ts';
 import { namespaces, secrets } from '../../src/kube/objects.ts';
-import { runs } from '../../src/kube/runs.ts';
+import { type RunObject, runs } from '../../src/kube/runs.ts';
 import { type ControlPlane, startControlPlane } from '../support/control-plane.ts';
 import { eventually } from '../support/eventually.ts';
 import { fakeServer } from '../support/fake-server.ts';
@@ -109,6 +110,7 @@ describe('the operator, with tasks as processes beside it', function () {
     await installation.start(fakes);
     await installation.apply('planned', { planRef: { name: 'plan' } });
     const begun = await untilActive('planned', /^first-sync/);
+    await untilWaiting(begun);
     await installation.changePlan('plan', { comparison: { samples: 7 }, cleanup: { policy: 'Never' } });
     await installation.stop();
     await installation.start(fakes);
@@ -164,7 +166,7 @@ describe('the operator, with tasks as processes beside it', function () {
     expect(condition(waiting, 'Reconciling')).to.include({ reason: 'Suspended' });
     expect(await installation.leftovers()).to.deep.equal([]);
     await installation.change('suspended', { suspend: false });
-    await untilActive('suspended', /^snapshot/);
+    await untilWaiting(await untilActive('suspended', /^snapshot/));
     await installation.change('suspended', { suspend: true });
     await installation.stop();
     await installation.start(fakes);
@@ -385,6 +387,11 @@ describe('the operator, with tasks as processes beside it', function () {
       expect(run.status?.tasks?.active?.join(), JSON.stringify(run.status)).to.match(task);
       return run;
     }, 60_000);
+  }
+
+  /** A task that waits once has begun to. */
+  async function untilWaiting({ metadata }: RunObject): Promise<void> {
+    await eventually(() => access(join(installation.workspaces, `parity-${metadata.uid}`, 'waited')));
   }
 
   async function untilNothingIsLeft(): Promise<void> {
