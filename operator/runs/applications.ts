@@ -88,15 +88,20 @@ async function ensureApplication(
   const found = await scope.kube.find(applications, name);
   if (found !== undefined) return ours(scope, found);
   try {
-    return await scope.kube.create(applications, draftOf(scope, source, provider, argocd));
+    return await scope.kube.create(applications, await draftOf(scope, source, provider, argocd));
   } catch (error) {
     if (!isKubeError(error, 'AlreadyExists')) throw error;
     return ours(scope, await scope.kube.get(applications, name));
   }
 }
 
-function draftOf(scope: Scope, source: ResolvedSource, provider: ArgoCDSource, argocd: ArgoCD): Draft<Application> {
-  const server = describeServer(scope, source, provider.server);
+async function draftOf(
+  scope: Scope,
+  source: ResolvedSource,
+  provider: ArgoCDSource,
+  argocd: ArgoCD,
+): Promise<Draft<Application>> {
+  const server = await describeServer(scope, source, provider.server);
   const given = provider.values === undefined ? {} : chartValues(provider.values);
   return {
     metadata: {

@@ -3,6 +3,7 @@ import type { OwnerReference } from '../../src/kube/objects.ts';
 import { labels, ownedBy, runLabels, sourceName } from './names.ts';
 import { operatorPodLabels, peerOf } from './network-policies.ts';
 import { type ServerKind, serverKind } from './server-kinds.ts';
+import { roomFor } from './source-size.ts';
 import type { Scope, Toleration } from './types.ts';
 
 /** A server of a source, before it is decided who deploys it: the chart that Argo CD deploys is told this, and the operator's own objects are made of it. */
@@ -17,6 +18,8 @@ export interface ServerDescription {
   readonly imagePullSecrets: readonly string[];
   /** A volume of that size; the node's own disk where left out. */
   readonly size?: string;
+  /** What the node has to have free where there is no volume, a quantity. */
+  readonly storageRequest?: string;
   readonly tlsSecret?: string;
   readonly runUid: string;
   readonly operatorNamespace: string;
@@ -28,7 +31,11 @@ export interface ServerDescription {
 }
 
 /** What the run deploys for the source. The Secret of its credentials has the name of the server. */
-export function describeServer(scope: Scope, source: ResolvedSource, server: DeployedServer): ServerDescription {
+export async function describeServer(
+  scope: Scope,
+  source: ResolvedSource,
+  server: DeployedServer,
+): Promise<ServerDescription> {
   const { hold, options, run } = scope;
   const kind = serverKind(source.engine);
   return {
@@ -38,7 +45,7 @@ export function describeServer(scope: Scope, source: ResolvedSource, server: Dep
     labels: { ...runLabels(hold.run), [labels.source]: source.name },
     image: server.image ?? kind.image(source.engineVersion),
     imagePullSecrets: options.imagePullSecrets,
-    ...(server.size === undefined ? {} : { size: server.size }),
+    ...(server.size === undefined ? { storageRequest: await roomFor(scope, source) } : { size: server.size }),
     ...(server.tls === undefined ? {} : { tlsSecret: server.tls.secretRef.name }),
     runUid: hold.run.uid,
     operatorNamespace: options.namespace,
@@ -58,6 +65,7 @@ export function toChartValues(server: ServerDescription): Readonly<Record<string
     imagePullSecrets: server.imagePullSecrets.map((name) => ({ name })),
     auth: { existingSecret: server.name },
     ...(server.size === undefined ? {} : { size: server.size }),
+    ...(server.storageRequest === undefined ? {} : { storageRequest: server.storageRequest }),
     ...(server.tlsSecret === undefined ? {} : { tls: { secretName: server.tlsSecret } }),
     runUid: server.runUid,
     operator: { namespace: server.operatorNamespace, podLabels: operatorPodLabels },

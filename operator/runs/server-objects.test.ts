@@ -11,6 +11,7 @@ const plain: ServerDescription = {
   labels: { 'pipelineparity.io/run-uid': '0b6c1f2e-6a0e-4d7e-9c39-2f6d6a3f7a10', 'pipelineparity.io/source': 'shop' },
   image: 'docker.io/library/postgres:16',
   imagePullSecrets: [],
+  storageRequest: '5Gi',
   runUid: '0b6c1f2e-6a0e-4d7e-9c39-2f6d6a3f7a10',
   operatorNamespace: 'parity-system',
   allowFrom: [],
@@ -18,8 +19,9 @@ const plain: ServerDescription = {
   tolerations: [],
   owner: { apiVersion: 'pipelineparity.io/v1alpha1', kind: 'PipelineParityRun', name: 'run', uid: '0b6c1f2e' },
 };
+const { storageRequest: _, ...bare } = plain;
 const full: ServerDescription = {
-  ...plain,
+  ...bare,
   imagePullSecrets: ['registry'],
   size: '20Gi',
   tlsSecret: 'shop-tls',

@@ -96,7 +96,7 @@ function podSpec(server: ServerDescription): PodSpec {
   };
 }
 
-function container({ kind, image, tlsSecret }: ServerDescription): Container {
+function container({ kind, image, tlsSecret, storageRequest }: ServerDescription): Container {
   return {
     name: kind.name,
     image,
@@ -118,7 +118,14 @@ function container({ kind, image, tlsSecret }: ServerDescription): Container {
       readOnlyRootFilesystem: true,
       capabilities: { drop: ['ALL'] },
     },
-    resources: { requests: { cpu: '250m', memory: '512Mi' }, limits: { memory: '2Gi' } },
+    resources: {
+      requests: {
+        cpu: '250m',
+        memory: '512Mi',
+        ...(storageRequest === undefined ? {} : { 'ephemeral-storage': storageRequest }),
+      },
+      limits: { memory: '2Gi' },
+    },
     volumeMounts: [
       { name: 'data', mountPath: '/data' },
       { name: 'run', mountPath: '/run/parity' },

@@ -11,7 +11,7 @@ import {
   statefulSets,
 } from '../../src/kube/objects.ts';
 import { ParityError, toParityError } from '../../src/support/error.ts';
-import { isOfRun } from './names.ts';
+import { isOfRun, sourceName } from './names.ts';
 import { describeServer } from './server-description.ts';
 import { serverObjects } from './server-objects.ts';
 import { removeServerObjects } from './server-removal.ts';
@@ -60,9 +60,10 @@ async function ensure(
 
 /** The StatefulSet, which is made last: where it is, the rest is. */
 async function deploy(scope: Scope, source: ResolvedSource, server: DeployedServer): Promise<StatefulSet> {
-  const objects = serverObjects(describeServer(scope, source, server));
-  const found = await scope.kube.find(statefulSets, objects.statefulSet.metadata);
+  const { namespace, run } = scope.hold;
+  const found = await scope.kube.find(statefulSets, { namespace, name: sourceName(run.uid, source.name) });
   if (found !== undefined) return ours(scope, statefulSets, found);
+  const objects = serverObjects(await describeServer(scope, source, server));
   // Closed before anything listens.
   await make(scope, networkPolicies, objects.networkPolicy);
   await make(scope, configMaps, objects.configMap);

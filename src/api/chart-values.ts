@@ -8,6 +8,7 @@ export const OWN_CHART_VALUES = [
   'image',
   'auth',
   'size',
+  'storageRequest',
   'tls',
   'allowFrom',
   'runUid',

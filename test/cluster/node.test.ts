@@ -38,6 +38,13 @@ describe('the image on a node', function () {
     expect(await logOf('engine', ['node', '--input-type=module', '--eval', query])).to.match(/answer: 42/);
   });
 
+  it('has the scripts of the servers that the operator deploys', async () => {
+    const read = `
+      const { serverKind, serverScript } = await import('/app/dist/operator/runs/server-kinds.js');
+      for (const engine of ['Postgres', 'MySQL']) console.log(serverScript(serverKind(engine), 'start.sh').split('\\n')[0]);`;
+    expect(await logOf('scripts', ['node', '--input-type=module', '--eval', read])).to.equal('#!/bin/sh\n#!/bin/sh\n');
+  });
+
   it('reaches the object store', async () => {
     const ask = `const answer = await fetch('${cluster.s3.endpoint}'); console.log(answer.status);`;
     expect(await logOf('store', ['node', '--input-type=module', '--eval', ask])).to.match(/^[234]\d\d\n$/);

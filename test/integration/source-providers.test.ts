@@ -1,8 +1,9 @@
 import { execFile } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 import { promisify } from 'node:util';
 import type { V1ResourceQuota } from '@kubernetes/client-node';
 import { expect } from 'chai';
@@ -33,7 +34,10 @@ import {
   services,
   statefulSets,
 } from '../../src/kube/objects.ts';
+import { openStore } from '../../src/lake/open.ts';
+import { taskId } from '../../src/run/task-id.ts';
 import type { Connection } from '../../src/sources/source.ts';
+import { recordSuccess } from '../../src/tasks/records.ts';
 import { startApiProxy } from '../support/api-proxy.ts';
 import { type ControlPlane, startControlPlane } from '../support/control-plane.ts';
 import { sharedServer } from '../support/databases.ts';
@@ -333,6 +337,25 @@ describe('sources on a real API server; the test plays Argo CD and the kubelet, 
             .to.have.nested.property('error.message')
             .that.matches(/lost its data: its pod is gone/);
         await untilGone({ ensure, remove }, scope, source);
+      }
+    });
+
+    it('ask their node for the room that their tables take, as far as it is known', async () => {
+      const folder = await mkdtemp(join(tmpdir(), 'parity-sizes-'));
+      try {
+        const scope = await sourceScope({ kube, namespace, workspace: pathToFileURL(folder).href });
+        const table = { version: 1, baseVersion: null, rows: 1, copyBytes: 1, files: 1 };
+        const tables = ['flights', 'others'].map((name) => ({ ...table, name, sizeBytes: 2 ** 30 }));
+        const store = await openStore(scope.hold.workspace.storage);
+        await recordSuccess(store, taskId('resolve'), { summary: {}, detail: { tables } });
+        const { ensure, remove } = statefulSetSources(reach);
+        await ensure(scope, byUs);
+        const name = { namespace, name: sourceName(scope.hold.run.uid, 'shop') };
+        const [container] = (await kube.get(statefulSets, name)).spec?.template.spec?.containers ?? [];
+        expect(container?.resources?.requests).to.include({ 'ephemeral-storage': '4Gi' });
+        await untilGone({ ensure, remove }, scope, byUs);
+      } finally {
+        await rm(folder, { recursive: true, force: true });
       }
     });
 

@@ -13,10 +13,19 @@ export interface ScopeOptions {
   readonly secrets?: Scope['hold']['secrets'];
   /** Added to the time of day, in ms. */
   readonly clock?: { aheadMs: number };
+  /** Where tasks have recorded something. Default: nowhere. */
+  readonly workspace?: string;
 }
 
 /** What a reconciler of sources is given. A ConfigMap stands in for the run: it has a uid, and what it owns goes with it. */
-export async function sourceScope({ kube, namespace, argocd, secrets, clock }: ScopeOptions): Promise<Scope> {
+export async function sourceScope({
+  kube,
+  namespace,
+  argocd,
+  secrets,
+  clock,
+  workspace,
+}: ScopeOptions): Promise<Scope> {
   const name = `run-${randomUUID().slice(0, 8)}`;
   const owner = await kube.create(configMaps, { metadata: { name, namespace } });
   const { uid } = owner.metadata;
@@ -43,7 +52,7 @@ export async function sourceScope({ kube, namespace, argocd, secrets, clock }: S
       specDigest: '',
       graphVersion: 1,
       image: 'none',
-      workspace: { ownsBucket: false, storage: { location: 'file:///nowhere' } },
+      workspace: { ownsBucket: false, storage: { location: workspace ?? 'file:///nowhere' } },
       secrets: secrets ?? {},
     },
     events: { record: () => undefined },
