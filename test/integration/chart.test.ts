@@ -5,10 +5,10 @@ import { expect } from 'chai';
 import { parse } from 'yaml';
 import { createMetrics } from '../../operator/kube/metrics.ts';
 import { connect, type KubeClient } from '../../src/kube/client.ts';
-import { exchange } from '../../src/kube/http.ts';
 import { type ClusterAccess, clusterAccess } from '../../src/kube/kubeconfig.ts';
 import { customResourceDefinitions, namespaces } from '../../src/kube/objects.ts';
 import { cleanupFinalizer, runs } from '../../src/kube/runs.ts';
+import { type Appliable, apply } from '../support/apply.ts';
 import { runSpec, say } from '../support/cluster-runs.ts';
 import { type ControlPlane, startControlPlane } from '../support/control-plane.ts';
 import { eventually } from '../support/eventually.ts';
@@ -33,12 +33,6 @@ const everything = {
 
 const chart = 'charts/pipeline-parity';
 const chartFolder = fileURLToPath(new URL(`../../${chart}`, import.meta.url));
-
-/** What is applied to a server. */
-type Appliable = Pick<RenderedObject, 'apiVersion' | 'kind'> & {
-  readonly metadata: Pick<RenderedObject['metadata'], 'name' | 'namespace'>;
-  readonly spec?: unknown;
-};
 
 /** The objects of the release `parity` in the namespace `parity-system`, hooks included. */
 function render(values: object = {}): Promise<readonly RenderedObject[]> {
@@ -159,7 +153,7 @@ describe('the Helm chart', function () {
       ] as const)
         await kube.create(customResourceDefinitions, anyKind(plural, kind));
       await eventually(() =>
-        apply({
+        dryRun({
           apiVersion: 'monitoring.coreos.com/v1',
           kind: 'PrometheusRule',
           metadata: { name: 'a', namespace: 'shop' },
@@ -172,24 +166,7 @@ describe('the Helm chart', function () {
       await controlPlane?.stop();
     });
 
-    /** Server-side apply that changes nothing and knows each field. Throws what the server says. */
-    async function apply(manifest: Appliable): Promise<void> {
-      const what = `${manifest.kind} ${manifest.metadata.name}`;
-      const { status, body } = await exchange(
-        access,
-        {
-          method: 'PATCH',
-          path: `${pathOf(manifest)}?dryRun=All&fieldValidation=Strict&fieldManager=helm&force=true`,
-          headers: { 'content-type': 'application/apply-patch+yaml' },
-          body: JSON.stringify(manifest),
-          doing: `applying ${what}`,
-          subject: what,
-        },
-        30_000,
-        undefined,
-      );
-      if (status >= 300) throw new Error(`applying ${what}: ${body}`);
-    }
+    const dryRun = (manifest: Appliable) => apply(access, manifest, { dryRun: true });
 
     for (const [what, values] of [
       ['its defaults', {}],
@@ -197,7 +174,7 @@ describe('the Helm chart', function () {
       ['all namespaces', { watch: { allNamespaces: true } }],
     ] as const) {
       it(`is accepted with ${what}`, async () => {
-        for (const manifest of await render(values)) await apply(manifest);
+        for (const manifest of await render(values)) await dryRun(manifest);
       });
     }
 
@@ -208,7 +185,7 @@ describe('the Helm chart', function () {
       expect(templates).to.have.length(2);
       for (const { name, template } of templates) {
         const metadata = { name, namespace: 'parity-system' };
-        await apply({ apiVersion: 'v1', kind: 'Pod', metadata, spec: template });
+        await dryRun({ apiVersion: 'v1', kind: 'Pod', metadata, spec: template });
       }
     });
 
@@ -282,15 +259,6 @@ function options(manifests: readonly RenderedObject[]): unknown {
 
 function templateOf(spec: unknown): unknown {
   return parse(JSON.stringify(spec)).template.spec;
-}
-
-/** The collection's path is the kind's plural: for these kinds, by the usual rule. */
-function pathOf({ apiVersion, kind, metadata }: Appliable): string {
-  const root = apiVersion.includes('/') ? `/apis/${apiVersion}` : `/api/${apiVersion}`;
-  const lower = kind.toLowerCase();
-  const plural = lower.endsWith('y') ? `${lower.slice(0, -1)}ies` : `${lower}s`;
-  const within = metadata.namespace === undefined ? '' : `/namespaces/${metadata.namespace}`;
-  return `${root}${within}/${plural}/${metadata.name}`;
 }
 
 function anyKind(plural: string, kind: string) {
