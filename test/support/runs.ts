@@ -220,12 +220,13 @@ export function smallSpec(
 
 /**
  * Starts jobs that a describe block's tests look at, so many at a time, in their order. A test asks for its own by name: it waits until that one has ended, and
- * fails if it failed.
+ * fails if it failed. Asked again for one that failed, it is done once more.
  */
 export function startJobs<T>(lanes: number, jobs: ReadonlyMap<string, () => Promise<T>>): (name: string) => Promise<T> {
   const results = new Map([...jobs.keys()].map((name) => [name, Promise.withResolvers<T>()]));
   // A job that fails before its test asks is no unhandled rejection.
   for (const { promise } of results.values()) promise.catch(() => undefined);
+  const failed = new Set<string>();
   const waiting = [...jobs];
   const lane = async (): Promise<void> => {
     for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
@@ -235,8 +236,12 @@ export function startJobs<T>(lanes: number, jobs: ReadonlyMap<string, () => Prom
   };
   for (let count = 0; count < lanes; count++) void lane();
   return async (name) => {
-    const result = results.get(name);
-    if (result === undefined) throw new Error(`there is no job ${name}`);
-    return await result.promise;
+    const [result, job] = [results.get(name), jobs.get(name)];
+    if (result === undefined || job === undefined) throw new Error(`there is no job ${name}`);
+    if (failed.has(name)) return await job();
+    return await result.promise.catch((error: unknown) => {
+      failed.add(name);
+      throw error;
+    });
   };
 }
