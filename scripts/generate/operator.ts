@@ -1,7 +1,8 @@
 import { parse } from 'yaml';
 import { createMetrics } from '../../operator/kube/metrics.ts';
+import { usage } from '../../operator/options.ts';
 
-/** docs/reference/operator.md: the metrics that the operator counts, and the alerts that the chart makes of them. */
+/** docs/reference/operator.md: the operator's flags, the metrics that the operator counts, and the alerts that the chart makes of them. */
 export async function operatorReference(alertsYaml: string): Promise<string> {
   const metrics = (await createMetrics().registry.getMetricsAsJSON()).filter(({ name }) => name.startsWith('parity_'));
   const rows = metrics
@@ -16,6 +17,14 @@ export async function operatorReference(alertsYaml: string): Promise<string> {
     '# Operator',
     '',
     'Generated from the code and the chart by `npm run generate`.',
+    '',
+    '## Flags',
+    '',
+    'The chart writes the file of `--options`.',
+    '',
+    '```',
+    usage.trimEnd(),
+    '```',
     '',
     '## Endpoints',
     '',

@@ -1,9 +1,11 @@
-import { readdir, readFile } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect } from 'chai';
-import { parse } from 'yaml';
+import { parse, stringify } from 'yaml';
 import { createMetrics } from '../../operator/kube/metrics.ts';
+import { readOptions } from '../../operator/options.ts';
 import { connect, type KubeClient } from '../../src/kube/client.ts';
 import { type ClusterAccess, clusterAccess } from '../../src/kube/kubeconfig.ts';
 import { customResourceDefinitions, namespaces } from '../../src/kube/objects.ts';
@@ -120,6 +122,29 @@ describe('the Helm chart', function () {
       parallelRuns: 10,
     });
   });
+
+  for (const [what, values] of [
+    ['its defaults', {}],
+    ['everything switched on', everything],
+    ['all namespaces', { watch: { allNamespaces: true } }],
+  ] as const) {
+    it(`starts the operator with options that it understands, with ${what}`, async () => {
+      const manifests = await render(values);
+      const folder = await mkdtemp(join(tmpdir(), 'parity-chart-'));
+      try {
+        const file = join(folder, 'options.yaml');
+        await writeFile(file, stringify(options(manifests)));
+        const [container] = containersOf(manifests, 'Deployment');
+        expect(container?.command).to.deep.equal(['node', '/app/dist/operator/main.js']);
+        const argv = (container?.args ?? []).map((text) => text.replace('/etc/pipeline-parity/options.yaml', file));
+        const read = await readOptions(argv);
+        expect(read).to.deep.include({ installation: 'parity-system-parity', healthPort: 8080, executor: 'Jobs' });
+        expect(read?.lease).to.deep.equal({ name: 'parity' });
+      } finally {
+        await rm(folder, { recursive: true });
+      }
+    });
+  }
 
   it('names only metrics that the operator has, in alerts and dashboard', async () => {
     const known = createMetrics()
@@ -255,6 +280,17 @@ function options(manifests: readonly RenderedObject[]): unknown {
   const data = config?.data;
   if (typeof data !== 'object' || data === null || !('options.yaml' in data)) throw new Error('there are no options');
   return parse(String(data['options.yaml']));
+}
+
+interface Container {
+  readonly command?: readonly string[];
+  readonly args?: readonly string[];
+}
+
+function containersOf(manifests: readonly RenderedObject[], kind: string): readonly Container[] {
+  return manifests
+    .filter((object) => object.kind === kind)
+    .flatMap(({ spec }) => parse(JSON.stringify(spec)).template.spec.containers);
 }
 
 function templateOf(spec: unknown): unknown {

@@ -4,11 +4,13 @@ import { join } from 'node:path';
 import { expect } from 'chai';
 import { stringify } from 'yaml';
 import type { RunStatus } from '../../src/api/generated/types.ts';
+import { followRun } from '../../src/cli/cluster/follow.ts';
 import { formatTerminationMessage } from '../../src/cli/termination-log.ts';
 import { connect, type KubeClient } from '../../src/kube/client.ts';
 import { type ConfigMap, configMaps, namespaces, type Pod, pods } from '../../src/kube/objects.ts';
 import { cleanupFinalizer, labels, plans, type RunObject, runs, titleAnnotation } from '../../src/kube/runs.ts';
 import type { Verdict } from '../../src/run/types.ts';
+import { ParityError } from '../../src/support/error.ts';
 import { type ApiProxy, startApiProxy } from '../support/api-proxy.ts';
 import { at, condition, finished, kindOf, running, runSpec, type Said, say } from '../support/cluster-runs.ts';
 import { type ControlPlane, startControlPlane } from '../support/control-plane.ts';
@@ -65,6 +67,21 @@ describe('the command line on a real API server, where the test plays the operat
         ({ isWatch, path, status }) => isWatch && status === 200 && path.endsWith(`/${namespace}/pipelineparityruns`),
       );
     await eventually(() => expect(isOpen()).to.equal(true));
+  }
+
+  /** Follows the run with other times than people have; what ends it. */
+  async function follow(timing: { slackMs?: number; outageMs?: number }, timeoutMs = 60_000): Promise<ParityError> {
+    const client = await connect({ kubeconfig: proxy.kubeconfig });
+    try {
+      const options = { pickupMs: 60_000, timeoutMs, timing: { checkMs: 100, ...timing } };
+      await followRun({ client, namespace }, 'flights', options);
+      throw new Error('it came to an end');
+    } catch (error) {
+      if (error instanceof ParityError) return error;
+      throw error;
+    } finally {
+      client.close();
+    }
   }
 
   describe('parity wait', () => {
@@ -212,6 +229,40 @@ describe('the command line on a real API server, where the test plays the operat
       await play(finished('Passed'));
       expect(await said.code).to.equal(0);
       expect(faults).to.be.above(3);
+    });
+
+    it('says that nothing has changed for longer than any task may take, and what holds the run up', async () => {
+      await kube.create(runs, {
+        metadata: { name: 'flights', namespace },
+        spec: { ...runSpec(), execution: { timeoutSeconds: 1 } },
+      });
+      await play({ ...running, conditions: [condition('Stalled', 'True', 'ImagePull')] });
+      const error = await follow({ slackMs: 200 });
+      expect(error.code).to.equal('Timeout');
+      expect(error.message).to.equal(
+        'nothing has changed on run flights for 1.2 s, longer than any task of it may take: it is Comparing (ImagePull: Because)',
+      );
+    });
+
+    it('waits for a run that waits for its turn, however quiet it is', async () => {
+      await kube.create(runs, {
+        metadata: { name: 'flights', namespace },
+        spec: { ...runSpec(), execution: { timeoutSeconds: 1 } },
+      });
+      await play({ phase: 'Pending', conditions: [condition('Reconciling', 'True', 'Queued')] });
+      const error = await follow({ slackMs: 0 }, 3000);
+      expect(error.message).to.match(/was not over in 3\.0 s: it is Pending \(Queued: Because\)/);
+    });
+
+    it('says that the API server cannot be reached any more', async () => {
+      await makeRun();
+      await play(running);
+      const error = follow({ outageMs: 500 });
+      await watched();
+      proxy.decideBy(() => ({ kind: 'Drop' }));
+      proxy.cut(() => true);
+      expect((await error).code).to.equal('Unreachable');
+      expect((await error).message).to.match(/^nothing was heard of the API server for \d+(\.\d)? m?s/);
     });
 
     it('says in one sentence that the account may not see runs', async () => {
