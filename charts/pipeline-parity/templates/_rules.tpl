@@ -40,14 +40,14 @@
   verbs: [create, patch]
 {{- end -}}
 
-{{/* In its own namespace: who leads, and what an administrator has let go of. */}}
+{{/* In its own namespace: who leads, the default workspace's credentials, and what an administrator has let go of. */}}
 {{- define "parity.rules.own" -}}
 - apiGroups: [coordination.k8s.io]
   resources: [leases]
   verbs: [get, create, patch]
 - apiGroups: [""]
   resources: [secrets]
-  verbs: [create]
+  verbs: [get, create]
 {{- end -}}
 
 {{/* In Argo CD's namespace. */}}
