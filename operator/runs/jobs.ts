@@ -74,7 +74,8 @@ export class JobExecutor implements TaskExecutor {
 }
 
 async function list({ kube, hold }: Scope) {
-  const selection = { namespace: hold.namespace, labelSelector: ofRun(hold.run) };
+  // A source's server carries the run's marks too, and is no task.
+  const selection = { namespace: hold.namespace, labelSelector: `${ofRun(hold.run)},${labels.task}` };
   const [ownJobs, ownPods] = await Promise.all([kube.list(jobs, selection), kube.list(pods, selection)]);
   const key = ({ metadata }: Job | Pod) => `${metadata.labels?.[labels.task]}/${metadata.labels?.[labels.attempt]}`;
   const byAttempt = Map.groupBy(ownPods.items.toSorted(byAge), key);
