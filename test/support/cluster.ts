@@ -11,6 +11,8 @@ import { type S3Keys, startSeaweedFs } from './seaweedfs.ts';
 export interface TestCluster {
   /** Path of a kubeconfig that may do everything. */
   readonly kubeconfig: string;
+  /** The program. */
+  readonly kubectl: string;
   /** The project's own image. The cluster has it, or can pull it. */
   readonly image: string;
   readonly postgresImage: string;
@@ -33,8 +35,15 @@ export function testCluster(): Promise<TestCluster> {
   return started;
 }
 
+/** What a test has put on the cluster is removed before the cluster and its object store end, in the reverse order of its making. */
+export function beforeClusterEnds(end: () => Promise<unknown>): void {
+  endings.push(end);
+}
+
 after(async () => {
-  for (const end of endings.reverse()) await end();
+  const failures: unknown[] = [];
+  for (const end of endings.reverse()) await end().catch((error: unknown) => failures.push(error));
+  if (failures.length > 0) throw new AggregateError(failures, `ending the cluster: ${failures.map(String).join('; ')}`);
 });
 
 async function clusterHere(): Promise<TestCluster> {
@@ -52,8 +61,10 @@ async function clusterHere(): Promise<TestCluster> {
   // The address of test/cluster/lib.sh at which pods meet this machine.
   const s3 = await startSeaweedFs({ address: '10.88.0.1' });
   endings.push(() => s3.stop());
+  const [programs = ''] = (await script('build.sh', '--where', 'node')).split('\n');
   return {
     kubeconfig,
+    kubectl: join(programs, 'kubectl'),
     image,
     postgresImage,
     mysqlImage,
@@ -88,6 +99,7 @@ async function checkoutAsRepository(): Promise<string> {
 function usersCluster(): TestCluster {
   return {
     kubeconfig: required('KUBECONFIG'),
+    kubectl: 'kubectl',
     image: required('PARITY_E2E_IMAGE'),
     postgresImage: process.env.PARITY_E2E_POSTGRES_IMAGE ?? 'docker.io/library/postgres:16',
     mysqlImage: process.env.PARITY_E2E_MYSQL_IMAGE ?? 'docker.io/library/mysql:8.4',

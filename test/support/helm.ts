@@ -38,7 +38,8 @@ export interface RenderedObject {
   readonly [field: string]: unknown;
 }
 
-function helm(...args: string[]): (input: string) => Promise<string> {
+/** What Helm prints for these arguments, given its standard input. Throws with what it complained of. */
+export function helm(...args: string[]): (input: string) => Promise<string> {
   return async (input) => {
     const { stdout: folder } = await promisify(execFile)(join(root, 'test/cluster/build.sh'), [
       '--where',

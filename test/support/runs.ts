@@ -196,11 +196,15 @@ export const exampleTables = {
 } as const;
 export type ExampleTable = keyof typeof exampleTables;
 
-/** Columns of `types` that a source cannot hold. */
-const cannotHold = {
-  Postgres: ['text_nul'],
-  MySQL: ['float_special', 'double_special'],
-} as const;
+/** Columns of `types` that a source cannot hold, as its `columns` say it. */
+export const columnsOfTypes = {
+  Postgres: omitted('text_nul'),
+  MySQL: omitted('float_special', 'double_special'),
+};
+
+function omitted(...columns: readonly string[]) {
+  return columns.map((column) => ({ table: 'types', column, omit: true }));
+}
 
 /** The spec of a run over some tables of the example lake, in one source: full, compare, advance, incremental, compare, queries. */
 export function smallSpec(
@@ -208,9 +212,7 @@ export function smallSpec(
   options: { readonly engine?: 'Postgres' | 'MySQL'; readonly bug?: string } = {},
 ) {
   const { engine = 'Postgres', bug = 'None' } = options;
-  const columns = tables.includes('types')
-    ? cannotHold[engine].map((column) => ({ table: 'types', column, omit: true }))
-    : [];
+  const columns = tables.includes('types') ? columnsOfTypes[engine] : [];
   return {
     snapshot: { location: pathToFileURL(exampleLake).href, tables: tables.map((name) => exampleTables[name]) },
     sources: [{ name: 'shop', engine, tables, columns, embedded: {} }],

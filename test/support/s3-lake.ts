@@ -8,7 +8,7 @@ import type { SeaweedFs } from './seaweedfs.ts';
 
 /** Puts tables of the example lake into a bucket, under a prefix of their own or at its top. */
 export async function uploadExample(
-  server: SeaweedFs,
+  server: Pick<SeaweedFs, 'endpoint' | 'admin'>,
   bucket: string,
   tables: readonly string[],
   prefix = '',
