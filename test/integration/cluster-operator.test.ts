@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { expect } from 'chai';
 import { stringify } from 'yaml';
+import type { RunningOperator } from '../../operator/operator.ts';
 import { clusterAccess } from '../../src/kube/kubeconfig.ts';
 import { namespaces } from '../../src/kube/objects.ts';
 import { type ApiProxy, startApiProxy } from '../support/api-proxy.ts';
@@ -13,7 +14,7 @@ import { type ControlPlane, startControlPlane } from '../support/control-plane.t
 import { eventually } from '../support/eventually.ts';
 import { type RenderedObject, rendered } from '../support/helm.ts';
 import { Installation } from '../support/operator.ts';
-import { type Access, accessOf, compareAccess } from '../support/rbac.ts';
+import { type Access, accessOf, compareAccess, compareCounted } from '../support/rbac.ts';
 import { exampleLake } from '../support/runs.ts';
 
 const account = { name: 'parity', namespace: 'parity-system' };
@@ -24,6 +25,7 @@ describe('the command line and an operator that has the Roles of its chart', fun
   let chart: readonly RenderedObject[];
   let proxy: ApiProxy;
   let installation: Installation;
+  let operator: RunningOperator;
   let folder: string;
 
   before(async () => {
@@ -42,7 +44,7 @@ describe('the command line and an operator that has the Roles of its chart', fun
     const access = await clusterAccess({ kubeconfig: controlPlane.kubeconfig });
     for (const object of chart) if (/^Role(Binding)?$/.test(object.kind)) await apply(access, object);
     access.close();
-    await installation.start();
+    operator = await installation.start();
     folder = await mkdtemp(join(tmpdir(), 'parity-on-cluster-'));
     await mkdir(join(folder, 'store'));
   });
@@ -118,5 +120,12 @@ describe('the command line and an operator that has the Roles of its chart', fun
     expect(missing).to.deep.equal([]);
     // What only Jobs and servers in the cluster need is not asked for here, where tasks are processes.
     expect(unused).to.not.include('patch pipelineparityruns/status.pipelineparity.io in shop');
+    expect(unused).to.include('create jobs.batch in shop');
+  });
+
+  it('count the same as they ask', async () => {
+    const counted = compareCounted(chart, account, [await operator.metrics.registry.metrics()]);
+    expect(counted.missing).to.deep.equal([]);
+    expect(counted.unused).to.include('create jobs').and.not.include('patch pipelineparityruns');
   });
 });

@@ -33,6 +33,31 @@ export function compareAccess(
   return { missing: said(missing), unused: said(unused) };
 }
 
+/**
+ * The same by what the operator has counted of its requests, for a cluster that keeps no record of them: groups, subresources and namespaces
+ * are not told apart. `metrics` are the texts of `/metrics` of each process that the suite has had.
+ */
+export function compareCounted(
+  manifests: readonly RenderedObject[],
+  account: { readonly name: string; readonly namespace: string },
+  metrics: readonly string[],
+): Comparison {
+  const plain = ({ verb, resource }: Pick<Access, 'verb' | 'resource'>) => `${verb} ${resource.split('/')[0]}`;
+  const counted = metrics.flatMap((text) => [...text.matchAll(countedRequest)].map(({ groups }) => groups ?? {}));
+  const used = new Set(counted.map(({ verb = '', resource = '' }) => plain({ verb, resource })));
+  const granted = new Set(grantsOf(manifests, account).map(plain));
+  const refused = counted
+    .filter(({ code }) => code === '403')
+    .map(({ verb = '', resource = '' }) => plain({ verb, resource }));
+  return {
+    missing: [...new Set([...[...used].filter((each) => !granted.has(each)), ...refused])].sort(),
+    unused: [...granted].filter((each) => !used.has(each)).sort(),
+  };
+}
+
+const countedRequest =
+  /^parity_api_requests_total\{verb="(?<verb>\w+)",resource="(?<resource>\w+)",code="(?<code>\w+)"\} [1-9]/gm;
+
 /** The access that a request needs, by its method and path; undefined for paths that are not about resources, as `/version`. */
 export function accessOf(method: string, path: string, query: URLSearchParams): Access | undefined {
   const match =
