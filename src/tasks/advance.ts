@@ -7,7 +7,7 @@ import { type OpenSource, openSource } from '../sources/connect.ts';
 import { digestSource, proveEqual } from '../sources/prove.ts';
 import { ParityError } from '../support/error.ts';
 import { naming, planOf, pointsOf, progressOf } from './rehydrate.ts';
-import { snapshotRelation } from './relations.ts';
+import { snapshotDifference, snapshotRelation } from './relations.ts';
 import type { TaskContext, TaskHandler } from './task.ts';
 
 /** Detail of an `advance` task. */
@@ -26,9 +26,9 @@ export interface AdvancedTable {
 }
 
 /**
- * Brings tables of a source from the snapshot's base to its target, each in one transaction, by the rows that differ between the two, and proves it as
- * rehydrating does. A source that is at the target already is left as it is, so a killed attempt can be done again. Throws `ProofFailed` where a
- * source is at neither point.
+ * Brings tables of a source from the snapshot's base to its target, each in one transaction, by the rows that differ between the two (see
+ * docs/decisions/0008-computed-changes.md), and proves it as rehydrating does. A source that is at the target already is left as it is, so a
+ * killed attempt can be done again. Throws `ProofFailed` where a source is at neither point.
  */
 export const runAdvance: TaskHandler<AdvanceDetail> = async (context) => {
   const { input } = context.file;
@@ -73,7 +73,9 @@ async function advanceTable(
   const padded = withColumns(base, target.columns);
   const before = await rowDigest(engine, padded, { signal: context.signal });
   if (now.digest !== before.digest) throw neither(name, source);
-  const changes = await computeChanges(engine, padded, target, { signal: context.signal });
+  const part = await snapshotDifference(context, engine, name, options);
+  const from = withColumns(part.base, target.columns);
+  const changes = await computeChanges(engine, from, part.target, { signal: context.signal });
   const applied = await source.session.apply(engine, table, changes, report);
   const proof = await proveEqual(engine, source.session, table, target, report);
   context.progress({ table: name, rows: proof.rows, totalRows: proof.rows });

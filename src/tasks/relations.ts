@@ -2,6 +2,7 @@ import type { ResolvedStorage, ResolvedTable } from '../api/resolved.ts';
 import type { Engine } from '../engine/engine.ts';
 import { quoteIdentifier } from '../engine/sql.ts';
 import { readDeltaSnapshot } from '../lake/delta/log.ts';
+import type { DeltaFile, DeltaSnapshot } from '../lake/delta/types.ts';
 import { openRelation } from '../lake/format-files.ts';
 import type { Relation } from '../lake/relation.ts';
 import { deltaRelation } from '../lake/relation-delta.ts';
@@ -25,13 +26,25 @@ export async function snapshotRelation(
   at: SnapshotPoint,
   options: { readonly source?: string | undefined } = {},
 ): Promise<Relation> {
-  const spec = tableSpec(context, table);
-  const path = snapshotPath(table);
-  const snapshot = await readDeltaSnapshot(context.workspace, path, await snapshotVersion(context, table, at));
-  return await deltaRelation(engine, context.workspace, path, snapshot, {
-    omit: [...spec.exclude, ...omittedColumns(context, table, options.source)],
-    partitionTimeZone: spec.partitionTimeZone,
-  });
+  return await relationOf(context, engine, table, await snapshotAt(context, table, at), options.source);
+}
+
+/**
+ * The rows in which a table's base and its target may differ: of each, those in files that the other has not, or has with other deleted rows.
+ * What lies in the files of both is the same in both, since files never change. All rows where the columns differ, which could make the same
+ * file say something else.
+ */
+export async function snapshotDifference(
+  context: TaskContext,
+  engine: Engine,
+  table: string,
+  options: { readonly source?: string | undefined } = {},
+): Promise<{ readonly base: Relation; readonly target: Relation }> {
+  const base = await snapshotAt(context, table, 'Base');
+  const target = await snapshotAt(context, table, 'Target');
+  const relation = (one: DeltaSnapshot, other: DeltaSnapshot): Promise<Relation> =>
+    relationOf(context, engine, table, layoutOf(one) === layoutOf(other) ? onlyIn(one, other) : one, options.source);
+  return { base: await relation(base, target), target: await relation(target, base) };
 }
 
 /**
@@ -120,6 +133,35 @@ export function withoutColumns(relation: Relation, names: readonly string[]): Re
   if (columns.length === relation.columns.length) return relation;
   const list = columns.map(({ name }) => quoteIdentifier(name)).join(', ');
   return { ...relation, columns, sql: `SELECT ${list === '' ? '1' : list} FROM (${relation.sql})` };
+}
+
+async function snapshotAt(context: TaskContext, table: string, at: SnapshotPoint): Promise<DeltaSnapshot> {
+  return await readDeltaSnapshot(context.workspace, snapshotPath(table), await snapshotVersion(context, table, at));
+}
+
+async function relationOf(
+  context: TaskContext,
+  engine: Engine,
+  table: string,
+  snapshot: DeltaSnapshot,
+  source: string | undefined,
+): Promise<Relation> {
+  const spec = tableSpec(context, table);
+  return await deltaRelation(engine, context.workspace, snapshotPath(table), snapshot, {
+    omit: [...spec.exclude, ...omittedColumns(context, table, source)],
+    partitionTimeZone: spec.partitionTimeZone,
+  });
+}
+
+/** All by which a data file is read as rows. */
+function layoutOf({ schema, partitionColumns, columnMapping }: DeltaSnapshot): string {
+  return JSON.stringify([schema, partitionColumns, columnMapping]);
+}
+
+function onlyIn(one: DeltaSnapshot, other: DeltaSnapshot): DeltaSnapshot {
+  const idOf = ({ path, deletionVector }: DeltaFile): string => `${path}\n${deletionVector?.uniqueId ?? ''}`;
+  const shared = new Set(other.files.map(idOf));
+  return { ...one, files: one.files.filter((file) => !shared.has(idOf(file))), rows: undefined };
 }
 
 function tableSpec(context: TaskContext, table: string): ResolvedTable {
