@@ -11,20 +11,22 @@ export async function forEachBounded<Item>(
   signal?: AbortSignal,
 ): Promise<void> {
   const failures: unknown[] = [];
-  const running = new Set<Promise<void>>();
-  for await (const item of items) {
-    if (failures.length > 0 || signal?.aborted === true) break;
-    const done = work(item).then(
-      () => void running.delete(done),
-      (error: unknown) => {
-        running.delete(done);
-        failures.push(error);
-      },
-    );
-    running.add(done);
-    if (running.size >= limit) await Promise.race(running);
-  }
-  await Promise.all(running);
+  const rest = Symbol.asyncIterator in items ? items[Symbol.asyncIterator]() : items[Symbol.iterator]();
+  const isOver = () => failures.length > 0 || signal?.aborted === true;
+  const worker = async () => {
+    try {
+      while (!isOver()) {
+        const next = await rest.next();
+        if (next.done === true) return;
+        await work(next.value);
+      }
+    } catch (error) {
+      failures.push(error);
+    }
+  };
+  await Promise.all(Array.from({ length: limit }, worker));
+  // A generator that was not read to its end lets go of what it holds.
+  if (isOver()) await rest.return?.();
   if (failures.length > 0) throw failures[0];
   throwIfAborted(signal);
 }
