@@ -60,7 +60,7 @@ describe('a folder as an object store', () => {
 
   it('copies, and never links: what is written to the copy does not reach the source', async () => {
     await store.put('source', 'abc');
-    await store.copyFrom(store.location, 'source', 'copy', 3);
+    await store.copyFrom(store.location, 'source', 'copy', 3, new Requests());
     expect((await stat(join(root, 'source'))).ino).to.not.equal((await stat(join(root, 'copy'))).ino);
     expect((await stat(join(root, 'source'))).nlink).to.equal(1);
   });

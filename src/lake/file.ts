@@ -8,6 +8,7 @@ import { ParityError } from '../support/error.ts';
 import { makeFolder } from '../support/folder.ts';
 import { FileReader, fileError, hasCode, pathOfKey, TEMPORARY_MARK } from './file-reader.ts';
 import { formatLocation } from './location.ts';
+import type { Requests } from './requests.ts';
 import type { Location, ObjectStore } from './store.ts';
 
 /** Objects in a folder that a run owns. Every write is complete or absent: written aside, flushed, then given its name. */
@@ -35,12 +36,19 @@ export class FileStore extends FileReader implements ObjectStore {
     }
   }
 
-  async copyFrom(source: Location, sourceKey: string, key: string, sizeBytes: number): Promise<void> {
+  async copyFrom(
+    source: Location,
+    sourceKey: string,
+    key: string,
+    sizeBytes: number,
+    requests: Requests,
+  ): Promise<void> {
     if (source.scheme !== 'file') {
       throw new ParityError('Internal', `A file store cannot copy from ${formatLocation(source)} by itself`);
     }
     const from = pathOfKey(source, sourceKey);
     const sourceUrl = `${formatLocation(source)}/${sourceKey}`;
+    await requests.take();
     // A clone shares blocks where the file system can, and is still a copy of its own: never a hard link.
     const found = await stat(from).catch((error) => {
       throw fileError(error, 'Reading', sourceUrl);

@@ -41,6 +41,6 @@ export async function openStore(
     case 'file':
       return new FileStore(location, requests);
     case 's3':
-      return new S3Store(location, s3Client(location, secretCredentials(secret, location), requests));
+      return new S3Store(location, s3Client(location, secretCredentials(secret, location), requests), requests);
   }
 }

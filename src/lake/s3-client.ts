@@ -6,8 +6,8 @@ import type { S3Credentials } from './store.ts';
 
 const CONNECT_TIMEOUT_MS = 10_000;
 /** Until the answer begins; bodies have their own idle bound (see S3Reader.stream). A server-side copy answers when it is done. */
-const ANSWER_TIMEOUT_MS = 120_000;
-const MAX_CONNECTIONS = 64;
+export const ANSWER_TIMEOUT_MS = 120_000;
+const MAX_CONNECTIONS = 256;
 const MAX_ATTEMPTS = 4;
 
 /**

@@ -3,7 +3,6 @@ import type { Readable } from 'node:stream';
 import {
   AbortMultipartUploadCommand,
   CompleteMultipartUploadCommand,
-  CopyObjectCommand,
   CreateMultipartUploadCommand,
   DeleteObjectsCommand,
   PutObjectCommand,
@@ -14,6 +13,8 @@ import {
 import { ParityError } from '../support/error.ts';
 import { formatLocation, isSameEndpoint, type S3Location } from './location.ts';
 import { mapBounded } from './pool.ts';
+import type { Requests } from './requests.ts';
+import { encodeKey, ObjectCopies } from './s3-copy.ts';
 import { S3Reader } from './s3-reader.ts';
 import type { Location, ObjectStore } from './store.ts';
 
@@ -29,10 +30,13 @@ const DELETE_BATCH = 1000;
 /** Objects of a bucket that a run owns. */
 export class S3Store extends S3Reader implements ObjectStore {
   readonly #client: S3Client;
+  readonly #copies: ObjectCopies;
 
-  constructor(location: S3Location, client: S3Client) {
+  /** `requests`: what the client counts by. */
+  constructor(location: S3Location, client: S3Client, requests: Requests) {
     super(location, client);
     this.#client = client;
+    this.#copies = new ObjectCopies(client, location.bucket, requests);
   }
 
   async put(key: string, body: Uint8Array | string): Promise<void> {
@@ -62,17 +66,23 @@ export class S3Store extends S3Reader implements ObjectStore {
     }
   }
 
-  async copyFrom(source: Location, sourceKey: string, key: string, sizeBytes: number): Promise<void> {
+  async copyFrom(
+    source: Location,
+    sourceKey: string,
+    key: string,
+    sizeBytes: number,
+    requests: Requests,
+  ): Promise<void> {
     if (source.scheme !== 's3' || !isSameEndpoint(source, this.location)) {
       throw new ParityError('Internal', `${formatLocation(source)} is not on the endpoint of ${this.url(key)}`);
     }
     const from = copySource(source, sourceKey);
     const doing = `Copying ${formatLocation(source)}/${sourceKey} to`;
     if (sizeBytes < COPY_PARTS_FROM_BYTES) {
-      const copy = new CopyObjectCommand({ ...this.#at(key), CopySource: from });
-      await this.#attempt(doing, key, () => this.#client.send(copy));
+      const asked = () => requests.take();
+      await this.#attempt(doing, key, () => this.#copies.copy(from, this.objectKey(key), asked));
     } else {
-      await this.#inParts(key, (upload) => this.#copyParts(key, upload, from, sizeBytes));
+      await this.#inParts(key, (upload) => this.#copyParts(key, upload, from, sizeBytes, requests));
     }
   }
 
@@ -138,13 +148,20 @@ export class S3Store extends S3Reader implements ObjectStore {
     return parts;
   }
 
-  async #copyParts(key: string, UploadId: string, CopySource: string, sizeBytes: number): Promise<UploadedPart[]> {
+  async #copyParts(
+    key: string,
+    UploadId: string,
+    CopySource: string,
+    sizeBytes: number,
+    requests: Requests,
+  ): Promise<UploadedPart[]> {
     const partBytes = Math.max(COPY_PART_BYTES, Math.ceil(sizeBytes / MAX_PARTS));
     const starts = Array.from({ length: Math.ceil(sizeBytes / partBytes) }, (_, index) => index * partBytes);
     return mapBounded(starts, 4, async (start) => {
       const PartNumber = start / partBytes + 1;
       const CopySourceRange = `bytes=${start}-${Math.min(start + partBytes, sizeBytes) - 1}`;
       const copy = new UploadPartCopyCommand({ ...this.#at(key), UploadId, PartNumber, CopySource, CopySourceRange });
+      await requests.take();
       const answer = await this.#client.send(copy);
       return { PartNumber, ETag: answer.CopyPartResult?.ETag };
     });
@@ -192,7 +209,7 @@ async function* partsOf(body: Readable, partBytes: number): AsyncIterable<Buffer
 /** As the x-amz-copy-source header wants it: each part of the key percent-encoded. */
 function copySource(source: S3Location, key: string): string {
   const path = source.root === '' ? key : `${source.root}/${key}`;
-  return `${source.bucket}/${path.split('/').map(encodeURIComponent).join('/')}`;
+  return `${source.bucket}/${encodeKey(path)}`;
 }
 
 function wrongSize(url: string, found: number, expected: number): ParityError {

@@ -9,12 +9,12 @@ import { formatLocation, isSameEndpoint } from './location.ts';
 import { forEachBounded } from './pool.ts';
 import type { Requests } from './requests.ts';
 import type { PlannedObject, TablePlan } from './snapshot-plan.ts';
-import { findDamaged, type WantedObject } from './snapshot-verify.ts';
+import { findDamaged, sourceTags, type WantedObject } from './snapshot-verify.ts';
 import type { ObjectInfo, ObjectReader, ObjectStore } from './store.ts';
 
 const CONCURRENCY = 16;
 /** Copies on the server's side hold no bytes here: more of them hide more latency. */
-const SERVER_SIDE_CONCURRENCY = 64;
+const SERVER_SIDE_CONCURRENCY = 256;
 const ATTEMPTS = 4;
 const STALE_MS = 3_600_000;
 /** Bytes of objects in flight, by what an upload holds of each (ObjectStore.putStream): bounds memory whatever the sizes. */
@@ -56,10 +56,8 @@ export async function copyObjects(plan: TablePlan, options: CopyOptions): Promis
     else missing.push(object);
   }
   const copy = new TableCopy(plan, options);
-  for (const part of [missing.filter(isContent), missing.filter((object) => !isContent(object))]) {
-    await forEachBounded(part, copy.concurrency, (object) => copy.one(object), options.signal);
-  }
-  const damaged = await findDamaged(objects, copy.md5s, plan.table.path, options);
+  const [tags] = await both(sourceTags(objects, plan.table.path, options), copy.all(missing));
+  const damaged = await findDamaged(objects, [tags, copy.md5s], plan.table.path, options);
   const [first] = damaged;
   if (first !== undefined) {
     await options.store.delete(damaged.map(({ key }) => joinKey(options.destination, key)));
@@ -90,11 +88,17 @@ class TableCopy {
     return this.#serverSide;
   }
 
-  get concurrency(): number {
+  get #concurrency(): number {
     return this.#serverSide && this.#options.reader.location.scheme === 's3' ? SERVER_SIDE_CONCURRENCY : CONCURRENCY;
   }
 
-  async one(object: WantedObject): Promise<void> {
+  async all(objects: readonly WantedObject[]): Promise<void> {
+    for (const part of [objects.filter(isContent), objects.filter((object) => !isContent(object))]) {
+      await forEachBounded(part, this.#concurrency, (object) => this.#one(object), this.#options.signal);
+    }
+  }
+
+  async #one(object: WantedObject): Promise<void> {
     if (this.#serverSide) {
       if (await this.#copyOnServer(object)) return;
       this.#serverSide = false;
@@ -107,10 +111,9 @@ class TableCopy {
     const { reader, store, requests, destination, signal, onBytes } = this.#options;
     try {
       await retry(
-        async () => {
-          await requests.take();
+        () => {
           const key = joinKey(this.#plan.table.path, object.key);
-          await store.copyFrom(reader.location, key, joinKey(destination, object.key), object.sizeBytes);
+          return store.copyFrom(reader.location, key, joinKey(destination, object.key), object.sizeBytes, requests);
         },
         { attempts: ATTEMPTS, signal },
       );
@@ -188,6 +191,12 @@ class ByteBudget {
       for (const next of this.#waiting.splice(0)) next();
     };
   }
+}
+
+/** Both results; waits for both, whichever fails: nothing goes on behind the caller's back. */
+async function both<A, B>(a: Promise<A>, b: Promise<B>): Promise<[A, B]> {
+  await Promise.allSettled([a, b]);
+  return Promise.all([a, b]);
 }
 
 /** What a copy on the server's side may fail with although streaming works: no grant on the source, no such call. */

@@ -2,7 +2,7 @@ import { type CopyOptions, copyObjects } from './snapshot-copy.ts';
 import { type CopiedTable, markKey, readCopiedTable, versionMap } from './snapshot-layout.ts';
 import { type OwnVersion, writeLastCheckpoint, writeOwnLog } from './snapshot-log.ts';
 import type { TablePlan } from './snapshot-plan.ts';
-import { type RewriteOptions, rewriteTable } from './snapshot-rewrite.ts';
+import type { RewriteOptions } from './snapshot-rewrite.ts';
 
 export interface TableCopyResult {
   readonly copied: CopiedTable;
@@ -25,9 +25,15 @@ export async function copyTable(
   }
   // What lies there now is some other content: it is no complete copy of this plan while it is being replaced.
   if (earlier !== undefined) await store.delete([markKey(destination)]);
-  const result = plan.isRewritten ? await rewriteTable(plan, options) : await copyAsItIs(plan, options);
+  const result = plan.isRewritten ? await rewrite(plan, options) : await copyAsItIs(plan, options);
   await store.put(markKey(destination), `${JSON.stringify(result.copied, null, 2)}\n`);
   return result;
+}
+
+/** Loaded where it is needed: a process that copies files as they are loads no engine. */
+async function rewrite(...args: Parameters<typeof copyTable>): Promise<TableCopyResult> {
+  const { rewriteTable } = await import('./snapshot-rewrite.ts');
+  return rewriteTable(...args);
 }
 
 async function copyAsItIs(plan: TablePlan, options: CopyOptions): Promise<TableCopyResult> {

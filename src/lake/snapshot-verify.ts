@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { throwIfAborted } from '../support/retry.ts';
 import { joinKey } from './delta/path.ts';
 import type { PlannedObject } from './snapshot-plan.ts';
 import type { ObjectInfo, ObjectReader } from './store.ts';
@@ -13,58 +14,76 @@ export interface Damaged {
   readonly found: string;
 }
 
+/** Servers' tags, or MD5s, of objects by their keys. */
+export type Tags = ReadonlyMap<string, string>;
+
+interface Sides {
+  readonly reader: ObjectReader;
+  readonly store: ObjectReader;
+  readonly destination: string;
+  readonly signal: AbortSignal;
+}
+
+/** The tags of the objects at the source; none where it has none. A listing of a large folder ends behind the last that is wanted. */
+export async function sourceTags(
+  objects: readonly PlannedObject[],
+  sourcePath: string,
+  { reader, signal }: Sides,
+): Promise<Tags> {
+  const tags = new Map<string, string>();
+  if (reader.location.scheme === 'file') return tags;
+  const wanted = new Set(objects.map(({ key }) => key));
+  for await (const { key, etag } of below(reader, sourcePath)) {
+    throwIfAborted(signal);
+    if (!wanted.delete(key)) continue;
+    if (etag !== undefined) tags.set(key, etag);
+    if (wanted.size === 0) break;
+  }
+  return tags;
+}
+
 /**
  * The copied objects that are not what they should be: each is there, has its size, and has the content of its source as far as
  * the servers' tags tell. Where tags differ, which they may (encryption, parts), the bytes of both sides are read and compared.
- * `md5s`: of the bytes that were streamed, by key.
+ * `known`: tags of the source, and of the bytes that were streamed.
  */
 export async function findDamaged(
   objects: readonly WantedObject[],
-  md5s: ReadonlyMap<string, string>,
+  known: readonly Tags[],
   sourcePath: string,
-  options: { readonly reader: ObjectReader; readonly store: ObjectReader; readonly destination: string },
+  { reader, store, destination, signal }: Sides,
 ): Promise<readonly Damaged[]> {
-  const { reader, store, destination } = options;
-  const copies = await tagged(store, destination, objects);
-  const sources = reader.location.scheme === 's3' ? await tagged(reader, sourcePath, objects) : undefined;
+  const awaited = new Map(objects.map((object) => [object.key, object.sizeBytes]));
   const damaged: Damaged[] = [];
-  for (const { key, sizeBytes } of objects) {
-    const copy = copies.get(key);
-    if (copy === undefined) damaged.push({ key, found: 'it did not arrive' });
-    else if (copy.sizeBytes !== sizeBytes) {
-      damaged.push({ key, found: `${copy.sizeBytes} bytes arrived where the table's log says ${sizeBytes}` });
-    } else if (isSuspect(sources?.get(key)?.etag, copy.etag, md5s.get(key))) {
+  for await (const { key, sizeBytes, etag } of below(store, destination)) {
+    throwIfAborted(signal);
+    const wantedBytes = awaited.get(key);
+    if (wantedBytes === undefined || !awaited.delete(key)) continue;
+    if (sizeBytes !== wantedBytes) {
+      damaged.push({ key, found: `${sizeBytes} bytes arrived where the table's log says ${wantedBytes}` });
+    } else if (isContradiction([etag, ...known.map((tags) => tags.get(key))])) {
       const [theirs, ours] = await Promise.all([
         sha256(reader, joinKey(sourcePath, key)),
         sha256(store, joinKey(destination, key)),
       ]);
       if (theirs !== ours) damaged.push({ key, found: 'the copy has another content than its source' });
     }
+    if (awaited.size === 0) break;
   }
+  for (const key of awaited.keys()) damaged.push({ key, found: 'it did not arrive' });
   return damaged;
 }
 
-/** Whether two simple tags contradict each other. A tag of an upload in parts says nothing. */
-function isSuspect(source: string | undefined, copy: string | undefined, streamed: string | undefined): boolean {
-  const known = [source, copy, streamed].filter((tag) => tag !== undefined && /^[0-9a-f]{32}$/.test(tag));
-  return known.some((tag) => tag !== known[0]);
+/** The objects below a path, with keys relative to it. */
+async function* below(reader: ObjectReader, path: string): AsyncIterable<ObjectInfo> {
+  const prefix = joinKey(path, '');
+  for await (const object of reader.list(prefix)) yield { ...object, key: object.key.slice(prefix.length) };
 }
 
-/** Objects below a path by their keys, those that are wanted; a listing of a large folder ends behind the last of them. */
-async function tagged(
-  reader: ObjectReader,
-  path: string,
-  objects: readonly PlannedObject[],
-): Promise<ReadonlyMap<string, ObjectInfo>> {
-  const prefix = joinKey(path, '');
-  const wanted = new Set(objects.map(({ key }) => key));
-  const found = new Map<string, ObjectInfo>();
-  for await (const object of reader.list(prefix)) {
-    const key = object.key.slice(prefix.length);
-    if (wanted.has(key)) found.set(key, object);
-    if (found.size === wanted.size) break;
-  }
-  return found;
+/** Whether two of these simple tags contradict each other. A tag of an upload in parts says nothing. */
+function isContradiction(tags: readonly (string | undefined)[]): boolean {
+  const known = tags.filter((tag) => tag !== undefined && /^[0-9a-f]{32}$/.test(tag));
+  return known.some((tag) => tag !== known[0]);
 }
 
 async function sha256(reader: ObjectReader, key: string): Promise<string> {

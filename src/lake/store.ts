@@ -1,4 +1,5 @@
 import type { Readable } from 'node:stream';
+import type { Requests } from './requests.ts';
 
 /** Where objects are. `root` of an S3 location may be '' (the whole bucket); a file location's `root` is an absolute folder. */
 export type Location =
@@ -54,8 +55,11 @@ export interface ObjectStore extends ObjectReader {
   putIfAbsent(key: string, body: Uint8Array | string): Promise<boolean>;
   /** Streams an object of known size into the store (multipart where large). Readers never see half of it. */
   putStream(key: string, body: Readable, sizeBytes: number): Promise<void>;
-  /** Copies on the server's side from another bucket or key of the same endpoint; CRC or size checked by the caller. */
-  copyFrom(source: Location, sourceKey: string, key: string, sizeBytes: number): Promise<void>;
+  /**
+   * Copies on the server's side from another bucket or key of the same endpoint; CRC or size checked by the caller. `requests`: the source's,
+   * which are asked before each request that reads it.
+   */
+  copyFrom(source: Location, sourceKey: string, key: string, sizeBytes: number, requests: Requests): Promise<void>;
   /** Deletes the objects, 1,000 a request, checking each key's own error. A missing object is no error. */
   delete(keys: readonly string[]): Promise<void>;
 }

@@ -15,6 +15,7 @@ const READY_TIMEOUT_MS = 30_000;
 /** A SeaweedFS server of the test's own, on free ports. */
 export interface SeaweedFs {
   readonly endpoint: string;
+  readonly pid: number;
   /** May do everything. */
   readonly admin: S3Keys;
   /** May read and list, write nothing. */
@@ -69,6 +70,8 @@ export async function startSeaweedFs(options: SeaweedFsOptions = {}): Promise<Se
       `-filer.port.grpc=${filerGrpc}`,
       '-s3',
       `-s3.port=${s3}`,
+      // Buckets are found by name too, as AWS has it: BUCKET.s3.test.
+      '-s3.domainName=s3.test',
       `-s3.port.grpc=${s3Grpc}`,
       // Catalogs that nobody here asks, on fixed ports: a second server on the machine would die of them.
       '-s3.port.iceberg=0',
@@ -102,6 +105,7 @@ export async function startSeaweedFs(options: SeaweedFsOptions = {}): Promise<Se
   }
   return {
     endpoint,
+    pid: server.pid ?? 0,
     admin,
     reader,
     writer,

@@ -9,7 +9,7 @@ import { identify } from '../../support/process-identity.ts';
 import type { Progress } from '../../tasks/task.ts';
 import { formatTaskArguments, type TaskArguments } from '../task-arguments.ts';
 import { parseTaskLine } from '../task-lines.ts';
-import { memoryPlan, ownMemoryBytes } from './memory.ts';
+import { memoryPlan, ownMemoryBytes, runtimeArguments } from './memory.ts';
 
 export interface ChildOptions {
   readonly task: Task;
@@ -80,14 +80,17 @@ type Exit =
   | { readonly kind: 'unstartable'; readonly error: Error }
   | { readonly kind: 'undead' };
 
-function start({ args, memoryBytes, entry }: ChildOptions): ChildProcess {
-  const { heapMiB } = memoryPlan(memoryBytes);
+function start({ task, args, memoryBytes, entry }: ChildOptions): ChildProcess {
   const program = entry ?? ownEntry();
   // A group of its own: Ctrl-C in the terminal reaches the driver only, which then asks each task to stop.
-  return spawn(process.execPath, [`--max-old-space-size=${heapMiB}`, program, ...formatTaskArguments(args)], {
-    detached: true,
-    stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
-  });
+  return spawn(
+    process.execPath,
+    [...runtimeArguments(task.input.kind, memoryBytes), program, ...formatTaskArguments(args)],
+    {
+      detached: true,
+      stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
+    },
+  );
 }
 
 function ownEntry(): string {

@@ -210,7 +210,9 @@ function toSnapshot(
 ): DeltaSnapshot {
   const files = live
     .map((file) => toDeltaFile(reader, path, file))
-    .sort((a, b) => Buffer.compare(Buffer.from(a.path), Buffer.from(b.path)));
+    .map((file) => ({ file, bytes: Buffer.from(file.path) }))
+    .sort((a, b) => Buffer.compare(a.bytes, b.bytes))
+    .map(({ file }) => file);
   const rows = files.map((file) =>
     file.numRecords === undefined ? undefined : file.numRecords - (file.deletionVector?.cardinality ?? 0),
   );

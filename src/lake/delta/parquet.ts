@@ -1,11 +1,5 @@
 import { brotliDecompressSync, gunzipSync, zstdDecompressSync } from 'node:zlib';
-import {
-  type AsyncBuffer,
-  type Compressors,
-  type FileMetaData,
-  parquetMetadataAsync,
-  parquetReadObjects,
-} from 'hyparquet';
+import type { AsyncBuffer, Compressors, FileMetaData } from 'hyparquet';
 import { ParityError } from '../../support/error.ts';
 import type { ObjectReader } from '../store.ts';
 
@@ -32,6 +26,7 @@ export async function* parquetRows(
   const metadata = await metadataOf(reader, key, file);
   const there = new Set(metadata.row_groups.flatMap((group) => group.columns.map(topLevelName)));
   const wanted = columns.filter((column) => there.has(column));
+  const { parquetReadObjects } = await parquetReader();
   let rowStart = 0;
   for (const group of metadata.row_groups) {
     const rowEnd = rowStart + Number(group.num_rows);
@@ -50,11 +45,17 @@ async function metadataOf(
   file: AsyncBuffer,
   tailBytes?: number,
 ): Promise<FileMetaData> {
+  const { parquetMetadataAsync } = await parquetReader();
   try {
     return await parquetMetadataAsync(file, tailBytes === undefined ? {} : { initialFetchSize: tailBytes });
   } catch (error) {
     throw unreadable(error, reader.url(key));
   }
+}
+
+/** Loaded with the first checkpoint or footer: most logs have neither. */
+function parquetReader(): Promise<typeof import('hyparquet')> {
+  return import('hyparquet');
 }
 
 function unreadable(error: unknown, url: string): ParityError {

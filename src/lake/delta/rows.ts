@@ -17,8 +17,10 @@ export async function withRowCounts(
   table: string,
   snapshot: DeltaSnapshot,
 ): Promise<DeltaSnapshot & { readonly rows: number }> {
-  const counts = await mapBounded(snapshot.files, CONCURRENCY, (file) => countRows(reader, table, file));
-  const files = snapshot.files.map((file, index) => ({ ...file, numRecords: counts[index] }));
+  const unknown = snapshot.files.filter(({ numRecords }) => numRecords === undefined);
+  const counts = await mapBounded(unknown, CONCURRENCY, (file) => countRows(reader, table, file));
+  const found = new Map(unknown.map((file, index) => [file, counts[index]]));
+  const files = snapshot.files.map((file) => (found.has(file) ? { ...file, numRecords: found.get(file) } : file));
   const rows = files.reduce((sum, file) => sum + (file.numRecords ?? 0) - (file.deletionVector?.cardinality ?? 0), 0);
   return { ...snapshot, files, rows };
 }
