@@ -122,6 +122,26 @@ describe('the command line on a real API server, where the test plays the operat
       await dropFinalizer();
     });
 
+    it('names the tasks that failed, and what to do', async () => {
+      await makeRun();
+      const failure = {
+        task: 'resolve',
+        code: 'AccessDenied',
+        message: 'the lake refuses.',
+        advice: 'Look at the Secret lake.',
+      };
+      await play({ ...finished('Errored'), tasks: { failed: 1, failures: [failure] } });
+      const said = parity('wait', 'flights');
+      expect(await said.code).to.equal(2);
+      expect(said.out).to.match(/^\n✗ resolve: the lake refuses — Look at the Secret lake\.\n/);
+      const described = parity('describe', 'flights');
+      expect(await described.code).to.equal(0);
+      expect(described.out).to.include('Failures\n  resolve: the lake refuses — Look at the Secret lake.\n');
+      const json = parity('wait', 'flights', '--json');
+      expect(await json.code).to.equal(2);
+      expect(JSON.parse(json.out).errors).to.deep.equal([failure]);
+    });
+
     it('ends with 2 and the reason when the spec cannot be carried out', async () => {
       await makeRun();
       const conditions = [condition('Finished', 'True', 'InvalidSpec'), condition('Succeeded', 'False', 'InvalidSpec')];

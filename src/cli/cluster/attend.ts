@@ -88,6 +88,7 @@ function endingJson({ run, verdict, message }: Ending) {
     queries: result?.queries ?? null,
     fingerprint: result?.fingerprint ?? null,
     report: result?.report ?? null,
+    errors: run.status?.tasks?.failures ?? [],
     conditions,
   };
 }
@@ -95,8 +96,18 @@ function endingJson({ run, verdict, message }: Ending) {
 function endingText({ run, verdict, message }: Ending, io: Io): string {
   const rows = resultRows(run.status?.result);
   const lines = align(rows, new Set()).map((line) => `  ${line}`);
+  const failures = failureLines(run).map((line) => `${io.paint('red', '✗')} ${line}`);
+  const above = [...failures, ...lines];
   const head = `${io.paint(verdictColor[verdict], verdict)}  ${clean(run.metadata.name)}: ${clean(message)}`;
-  return ['', ...lines, ...(lines.length === 0 ? [] : ['']), head, ''].join('\n');
+  return ['', ...above, ...(above.length === 0 ? [] : ['']), head, ''].join('\n');
+}
+
+/** The tasks that failed for good, each with what to do. */
+export function failureLines({ status }: Ending['run']): string[] {
+  return (status?.tasks?.failures ?? []).map(
+    ({ task, message, advice }) =>
+      `${clean(task)}: ${clean(message.replace(/\.$/, ''))}${advice === undefined ? '' : ` — ${clean(advice)}`}`,
+  );
 }
 
 /** What a run came to, as rows of a name and a text. */
@@ -136,6 +147,8 @@ function statusMarkdown({ run, verdict, message }: Ending): string {
     '',
     plain(message),
     '',
+    ...failureLines(run).map((line) => `- ${plain(line)}`),
+    ...(failureLines(run).length === 0 ? [] : ['']),
     ...size,
     ...(rows.length === 0 ? [] : ['| | |', '|---|---|', ...rows, '']),
   ].join('\n');

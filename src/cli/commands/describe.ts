@@ -4,7 +4,7 @@ import { labels, type RunObject } from '../../kube/runs.ts';
 import { align, clean } from '../../report/terminal.ts';
 import { bytes, count, duration, number } from '../../report/words.ts';
 import { type Cluster, type ClusterFlags, openCluster, runNameOf } from '../cluster/access.ts';
-import { resultRows } from '../cluster/attend.ts';
+import { failureLines, resultRows } from '../cluster/attend.ts';
 import { isPickedUp, readRun } from '../cluster/follow.ts';
 import { podsOfRun, type TaskPod, taskPodOf } from '../cluster/task-pods.ts';
 import type { Io } from './io.ts';
@@ -84,6 +84,7 @@ function text(
     ...align(facts(run), new Set()),
     ...section('Conditions', conditions(run)),
     ...section('Result', align(resultRows(run.status?.result), new Set())),
+    ...section('Failures', failureLines(run)),
     ...section('Tasks', tasks === undefined ? ['they are not shown to this account'] : taskLines(tasks)),
     ...section('Events', told === undefined ? ['they are not shown to this account'] : eventLines(told)),
   ];

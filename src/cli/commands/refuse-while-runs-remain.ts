@@ -1,3 +1,5 @@
+import type { KubeClient } from '../../kube/client.ts';
+import { isKubeError } from '../../kube/error.ts';
 import type { MetadataOnly } from '../../kube/objects.ts';
 import { cleanupFinalizer, runs } from '../../kube/runs.ts';
 import { clean } from '../../report/terminal.ts';
@@ -21,7 +23,7 @@ export async function refuseWhileRunsRemain(
   try {
     const found: MetadataOnly[] = [];
     for (const scope of namespaces.length === 0 ? [{}] : namespaces.map((namespace) => ({ namespace }))) {
-      found.push(...(await client.listMetadata(runs, scope)).items);
+      found.push(...(await runsIn(client, scope)));
     }
     const held = found.filter(({ metadata }) => metadata.finalizers?.includes(cleanupFinalizer) === true);
     if (held.length === 0) return 0;
@@ -33,5 +35,15 @@ export async function refuseWhileRunsRemain(
     return 2;
   } finally {
     client.close();
+  }
+}
+
+/** Where the CRDs are gone, there are no runs. */
+async function runsIn(client: KubeClient, scope: { readonly namespace?: string }): Promise<readonly MetadataOnly[]> {
+  try {
+    return (await client.listMetadata(runs, scope)).items;
+  } catch (error) {
+    if (isKubeError(error, 'NoSuchKind')) return [];
+    throw error;
   }
 }
