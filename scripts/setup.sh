@@ -119,19 +119,24 @@ install_node_packages() {
   echo "$want" >$stamp
 }
 
-# A Python environment in the cache, keyed by what is in it.
+# Python environments in the cache, each keyed by what is in it: the tests' own, and those of the examples.
 install_test_servers() {
-  local requirements=test/support/requirements.txt key venv
-  key=$(sha256sum $requirements | cut -c1-12)
-  venv=$cache/python-$key
+  python_environment test/support/requirements.txt "a Python environment with the servers and the independent readers"
+  ln -sfn "$venv" "$cache/python"
+  python_environment examples/dlt/requirements.txt "a Python environment with dlt"
+  python_environment examples/dbt/requirements.txt "a Python environment with dbt"
+}
+
+python_environment() {
+  local requirements=$1 what=$2
+  venv=$cache/python-$(sha256sum "$requirements" | cut -c1-12)
   [ -e "$venv/.complete" ] || {
-    echo "setup: a Python environment with the S3 server and the independent readers"
+    echo "setup: $what"
     rm -rf "$venv"
     python3 -m venv "$venv"
-    "$venv/bin/pip" install -q --disable-pip-version-check -r $requirements
+    "$venv/bin/pip" install -q --disable-pip-version-check -r "$requirements"
     touch "$venv/.complete"
   }
-  ln -sfn "$venv" "$cache/python"
 }
 
 main

@@ -26,7 +26,7 @@ export async function openTable(location: string): Promise<DeltaTable> {
     async overwrite(columns, query) {
       await mkdir(join(folder, '_delta_log'), { recursive: true });
       const name = `${randomUUID()}.parquet`;
-      const rows = await writeParquet(join(folder, name), query);
+      const rows = await writeParquet(join(folder, name), columns, query);
       const { size } = await stat(join(folder, name));
       const now = Date.now();
       const actions = [
@@ -89,12 +89,15 @@ async function commit(folder: string, version: number, actions: readonly object[
   }
 }
 
-async function writeParquet(file: string, query: string): Promise<number> {
+async function writeParquet(file: string, columns: readonly Column[], query: string): Promise<number> {
+  // In a dictionary, DuckDB 1.5 makes one value of 0.0 and -0.0.
+  const hasFloats = columns.some(({ type }) => type === 'float' || type === 'double');
+  const options = `FORMAT parquet, COMPRESSION zstd${hasFloats ? ', DICTIONARY_SIZE_LIMIT 0' : ''}`;
   const duck = await DuckDBInstance.create();
   const connection = await duck.connect();
   try {
     await connection.run("SET TimeZone = 'UTC'");
-    const result = await connection.run(`COPY (${query}) TO '${file}' (FORMAT parquet, COMPRESSION zstd)`);
+    const result = await connection.run(`COPY (${query}) TO '${file}' (${options})`);
     return Number(result.rowsChanged);
   } finally {
     connection.closeSync();

@@ -5,6 +5,7 @@
 export const DEFAULTS = {
   pipeline: { cursorBound: 'Inclusive', bug: 'None' },
   outputs: { format: 'Delta', location: '{{landing}}/{{table}}', table: '{{table}}' },
+  temporal: { namespace: 'default', args: '["{{request}}"]' },
   check: { timeoutSeconds: 60, status: 200 },
   comparison: { unseen: 'Expected', maxDifferences: 0, samples: 20, values: 'Masked' },
   queryTimeoutSeconds: 300,
@@ -27,7 +28,9 @@ export const DOCUMENTED_DEFAULTS: Readonly<Record<string, string>> = {
   'spec.sources[].argocd': '{} in a cluster with Argo CD',
   'spec.sources[].kubernetes': '{} in other clusters',
   'spec.pipelines[].cursorBound': DEFAULTS.pipeline.cursorBound,
-  'spec.pipelines[].executions': 'PerSource',
+  'spec.pipelines[].executions': 'PerTable for workflows, else PerSource',
+  'spec.pipelines[].temporal.namespace': DEFAULTS.temporal.namespace,
+  'spec.pipelines[].temporal.args': DEFAULTS.temporal.args,
   'spec.pipelines[].outputs.format': DEFAULTS.outputs.format,
   'spec.pipelines[].outputs.location': DEFAULTS.outputs.location,
   'spec.pipelines[].outputs.database.table': DEFAULTS.outputs.table,

@@ -10,6 +10,7 @@ const WORDS: Readonly<Record<string, string>> = {
     's3://bucket/prefix, file:///folder or file:folder, with a format such as parquet: before it if need be',
   '^file:': 'file:///folder or file:folder',
   '^[A-Za-z_][A-Za-z0-9_]*$': "letters, digits and '_', not beginning with a digit",
+  '^[^/@]+:[0-9]{1,5}$': 'host:port',
   '^https?://': 'http://host:port or https://host',
   '^[0-9]+([.][0-9]+)?(Ki|Mi|Gi|Ti|Pi|k|M|G|T|P)?$': 'a quantity of bytes such as 512Mi or 50Gi',
   '^(0|[1-9][0-9]*)$': 'a version number such as "12"',

@@ -3,11 +3,12 @@ import { changed, load, problemsOf } from './manifest.fixture.ts';
 
 const own = (yaml: string): string => changed(['      reference: {}\n', yaml.replaceAll(/^(?=.)/gm, '      ')]);
 const command = 'command: { argv: [sync] }\n';
+const temporal = "temporal: { address: 'localhost:7233', taskQueue: q, workflowType: w, ";
 
 /** What is wrong with a pipeline, and what is said about it, without its place. */
 const cases: readonly (readonly [what: string, yaml: string, said: string])[] = [
-  ['no kind', 'outputs: {}\n', 'pipelines[candidate]: exactly one of reference, command'],
-  ['two kinds', `${command}reference: {}\n`, 'pipelines[candidate]: exactly one of reference, command'],
+  ['no kind', 'outputs: {}\n', 'pipelines[candidate]: exactly one of reference, command, temporal'],
+  ['two kinds', `${command}reference: {}\n`, 'pipelines[candidate]: exactly one of reference, command, temporal'],
   [
     'outputs of the built-in pipeline',
     'reference: {}\noutputs: {}\n',
@@ -91,12 +92,37 @@ const cases: readonly (readonly [what: string, yaml: string, said: string])[] = 
   [
     'two checks',
     `${command}successWhen: { sql: "select 1", http: { url: "http://x" } }\n`,
-    'successWhen: exactly one of sql, http',
+    'successWhen: exactly one of sql, http, query',
   ],
   [
     'a check of a table that is not there',
     `${command}successWhen: { sql: "select count() from {{flight}}" }\n`,
     'successWhen.sql: {{flight}}: the snapshot has no such table; did you mean "flights"?',
+  ],
+  [
+    'arguments that are no list',
+    `${temporal}args: '{"table": "{{table}}"}' }\n`,
+    `temporal.args: found "{\\"table\\": \\"{{table}}\\"}"; it must be the JSON text of an array, such as ["{{request}}"]`,
+  ],
+  [
+    'one table where a workflow has many',
+    `${temporal}args: '["{{table}}"]' }\nexecutions: PerSource\n`,
+    'temporal.args: {{table}} has no value where one execution syncs all tables; write {{tables}} or {{request}}, or executions: PerTable',
+  ],
+  [
+    'an address that is a URL',
+    "temporal: { address: 'http://x:7233', taskQueue: q, workflowType: w }\n",
+    'it must be host:port',
+  ],
+  [
+    'a query of a command',
+    `${command}successWhen: { query: { type: landed, equals: "true" } }\n`,
+    'successWhen.query: only a workflow of Temporal can be asked a query',
+  ],
+  [
+    'an answer that is no JSON',
+    `${temporal}args: '[]' }\nsuccessWhen: { query: { type: landed, equals: done } }\n`,
+    'query.equals: found "done"; it must be JSON text, such as true or "done" with its quotes',
   ],
 ];
 
@@ -109,6 +135,12 @@ describe('A pipeline of the manifest', () => {
         problems.join('\n'),
       ).to.include(true);
     });
+
+  it('that is a workflow may be told the password, has every default, and one execution for each table', () => {
+    const { spec } = load(own(`${temporal}args: '["{{source.password}}", "{{table}}"]' }\n`));
+    expect(spec.pipelines[0]).to.deep.include({ executions: 'PerTable', timeoutSeconds: 3585 });
+    expect(spec.pipelines[0]).to.have.nested.property('temporal.namespace', 'default');
+  });
 
   it('that is a command has every default', () => {
     expect(load(own(command), { file: 'ci/run.yaml' }).spec.pipelines).to.deep.equal([

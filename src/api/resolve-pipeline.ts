@@ -1,6 +1,12 @@
 import { DEFAULTS } from './defaults.ts';
 import type { PipelineSpec } from './generated/types.ts';
-import type { ExternalPipelineSpec, ResolvedCheck, ResolvedOutputs, ResolvedPipeline } from './resolved.ts';
+import type {
+  ExternalPipelineSpec,
+  ResolvedCheck,
+  ResolvedOutputs,
+  ResolvedPipeline,
+  TemporalPipelineSpec,
+} from './resolved.ts';
 
 /** A task needs some of its time to tell how an execution ended, and to stop it. */
 const reserveSeconds = 15;
@@ -10,7 +16,7 @@ export function resolvePipeline(pipeline: PipelineSpec, taskTimeoutSeconds: numb
   const common = { name: pipeline.name, cursorBound: pipeline.cursorBound ?? DEFAULTS.pipeline.cursorBound };
   const external: ExternalPipelineSpec = {
     ...common,
-    executions: pipeline.executions ?? 'PerSource',
+    executions: pipeline.executions ?? (pipeline.temporal === undefined ? 'PerSource' : 'PerTable'),
     timeoutSeconds: pipeline.timeoutSeconds ?? Math.max(1, taskTimeoutSeconds - reserveSeconds),
     outputs: resolveOutputs(pipeline.outputs ?? {}),
     ...(pipeline.successWhen === undefined ? {} : { successWhen: resolveCheck(pipeline.successWhen) }),
@@ -19,11 +25,25 @@ export function resolvePipeline(pipeline: PipelineSpec, taskTimeoutSeconds: numb
     const { argv, folder, env } = pipeline.command;
     return { ...external, command: { argv, folder: folder ?? 'file:.', env: (env ?? []).map(resolveVariable) } };
   }
+  if (pipeline.temporal !== undefined) return { ...external, temporal: resolveTemporal(pipeline.temporal) };
   return { ...common, reference: { bug: pipeline.reference?.bug ?? DEFAULTS.pipeline.bug } };
 }
 
 function resolveVariable({ name, value }: { name: string; value?: string }) {
   return { name, ...(value === undefined ? {} : { value }) };
+}
+
+function resolveTemporal(spec: NonNullable<PipelineSpec['temporal']>): TemporalPipelineSpec['temporal'] {
+  const { address, taskQueue, workflowType, progressQuery, tls, secretRef } = spec;
+  const { serverName } = tls ?? {};
+  return {
+    ...{ address, taskQueue, workflowType },
+    namespace: spec.namespace ?? DEFAULTS.temporal.namespace,
+    args: spec.args ?? DEFAULTS.temporal.args,
+    ...(progressQuery === undefined ? {} : { progressQuery }),
+    ...(tls === undefined ? {} : { tls: serverName === undefined ? {} : { serverName } }),
+    ...(secretRef === undefined ? {} : { secretRef }),
+  };
 }
 
 function resolveOutputs(spec: NonNullable<PipelineSpec['outputs']>): ResolvedOutputs {
@@ -54,5 +74,6 @@ function resolveCheck(spec: NonNullable<PipelineSpec['successWhen']>): ResolvedC
     const answer = { url, status: status ?? DEFAULTS.check.status, ...(contains === undefined ? {} : { contains }) };
     return { timeoutSeconds, http: answer };
   }
+  if (spec.query !== undefined) return { timeoutSeconds, query: spec.query };
   return { timeoutSeconds, sql: spec.sql ?? '' };
 }

@@ -100,7 +100,7 @@ export interface SourceColumn {
 }
 
 /** What is under test: the built-in pipeline, or somebody's own. */
-export type ResolvedPipeline = ReferencePipelineSpec | CommandPipelineSpec;
+export type ResolvedPipeline = ReferencePipelineSpec | CommandPipelineSpec | TemporalPipelineSpec;
 
 interface PipelineCommon {
   readonly name: string;
@@ -132,6 +132,21 @@ export interface CommandPipelineSpec extends ExternalPipelineSpec {
   };
 }
 
+export interface TemporalPipelineSpec extends ExternalPipelineSpec {
+  readonly temporal: {
+    readonly address: string;
+    readonly namespace: string;
+    readonly taskQueue: string;
+    readonly workflowType: string;
+    /** JSON text of an array, with placeholders in its strings. */
+    readonly args: string;
+    readonly progressQuery?: string;
+    readonly tls?: { readonly serverName?: string };
+    /** Keys: `apiKey`, or `cert` and `key`; optional `ca`. */
+    readonly secretRef?: { readonly name: string };
+  };
+}
+
 /** Where landed tables lie. Locations, schemas and names are templates (src/api/templates.ts). */
 export type ResolvedOutputs =
   | ({ readonly kind: 'files'; readonly format: 'Delta' | 'Iceberg' | 'Parquet' } & ResolvedStorage)
@@ -147,6 +162,8 @@ export type ResolvedOutputs =
 export type ResolvedCheck = { readonly timeoutSeconds: number } & (
   | { readonly sql: string }
   | { readonly http: { readonly url: string; readonly status: number; readonly contains?: string } }
+  /** `equals` is JSON text. */
+  | { readonly query: { readonly type: string; readonly equals: string } }
 );
 
 export type ResolvedStep = { readonly name: string } & (

@@ -1,6 +1,6 @@
 import { locationProblem } from './locations.ts';
 import { placeholdersOf } from './placeholders.ts';
-import type { Finding, Path } from './problem.ts';
+import { type Finding, type Path, shown } from './problem.ts';
 import type { ExternalPipelineSpec, ResolvedOutputs, ResolvedSpec } from './resolved.ts';
 import { suggestion } from './suggest.ts';
 import {
@@ -22,6 +22,7 @@ export function validatePipelines(spec: ResolvedSpec): Finding[] {
       ...validateOutputs(pipeline.outputs, spec, [...path, 'outputs']),
       ...validateCheck(pipeline, spec, [...path, 'successWhen']),
       ...validateCommand(pipeline, path),
+      ...validateTemporal(pipeline, path),
     ];
   });
 }
@@ -111,6 +112,11 @@ function validateCheck(
       ...executionVariables(check.http.contains ?? '', executions, [...path, 'http', 'contains'], []),
     ];
   }
+  if ('query' in check) {
+    if (parsed(check.query.equals) !== undefined) return [];
+    const message = `found ${shown(check.query.equals)}; it must be JSON text, such as true or "done" with its quotes`;
+    return [{ path: [...path, 'query', 'equals'], message }];
+  }
   const names = spec.snapshot.tables.map(({ name }) => name);
   return placeholdersOf(check.sql)
     .filter(({ source, table }) => source !== undefined || !names.includes(table))
@@ -138,6 +144,26 @@ function validateCommand(pipeline: ResolvedSpec['pipelines'][number], path: Path
         : []),
     ]),
   ];
+}
+
+/** A workflow's arguments may hold a password, where somebody has said so: it is then in the workflow's history for good. */
+function validateTemporal(pipeline: ResolvedSpec['pipelines'][number], path: Path): Finding[] {
+  if (!('temporal' in pipeline)) return [];
+  const { args } = pipeline.temporal;
+  const at: Path = [...path, 'temporal', 'args'];
+  if (!Array.isArray(parsed(args)?.value)) {
+    const message = `found ${shown(args)}; it must be the JSON text of an array, such as ["{{request}}"]`;
+    return [{ path: at, message }];
+  }
+  return executionVariables(args, pipeline.executions, at, SECRET_VARIABLES);
+}
+
+function parsed(text: string): { readonly value: unknown } | undefined {
+  try {
+    return { value: JSON.parse(text) };
+  } catch {
+    return undefined;
+  }
 }
 
 /** Placeholders of an argument or variable that have no value there. */

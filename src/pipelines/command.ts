@@ -9,7 +9,7 @@ import { makeFolder } from '../support/folder.ts';
 import { redact } from '../support/log.ts';
 import type { TaskContext } from '../tasks/task.ts';
 import { type CommandProcess, openProcess, startProcess } from './command-process.ts';
-import { type Execution, type ExecutionSecrets, variablesOf, writeContract } from './contract.ts';
+import { type Execution, type ExecutionSecrets, executionsFolder, variablesOf, writeContract } from './contract.ts';
 import type { ExecutionState, Executor, RunningExecution } from './external.ts';
 
 /** From SIGTERM to SIGKILL; a task that is stopped has five seconds in all. */
@@ -34,11 +34,6 @@ export function commandExecutor(spec: CommandPipelineSpec): Executor {
       }
     },
   };
-}
-
-/** Where a run's commands keep their records. */
-export function executionsFolder(runFolder: string): string {
-  return join(runFolder, 'executions');
 }
 
 async function launch(

@@ -117,6 +117,11 @@ export function landingOf(context: TaskContext, pipeline: string, source: string
   return `${formatLocation(context.workspace.location).replace(/\/+$/, '')}/landed/${pipeline}/${source}`;
 }
 
+/** Where a run keeps what it has started on this machine: a folder for each execution, made before the execution begins. */
+export function executionsFolder(runFolder: string): string {
+  return join(runFolder, 'executions');
+}
+
 /** What must not be written down: the source's connection, and what the pipeline lands with. */
 export interface ExecutionSecrets {
   readonly source: Connection;

@@ -14,6 +14,8 @@ export interface Executor {
   readonly maxRunning: number;
   /** Starts the execution, or takes over what an earlier process has started of it: never a second time what runs, or has ended. */
   start(execution: Execution, secrets: ExecutionSecrets, context: TaskContext): Promise<RunningExecution>;
+  /** Lets go of what it holds in this process; executions go on. */
+  close?(): Promise<void>;
 }
 
 export interface RunningExecution {
@@ -113,7 +115,7 @@ class ExternalSync {
 
   async cancel(why: string): Promise<void> {
     await this.#turn;
-    await mapBounded(this.#stages, 16, async (stage) => {
+    await mapBounded(this.#stages, 64, async (stage) => {
       if (stage.kind === 'Running') await stage.running.cancel(why);
     });
   }

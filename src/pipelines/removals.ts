@@ -1,10 +1,11 @@
-import { rm } from 'node:fs/promises';
-import type { ExternalPipelineSpec, ResolvedPipeline, ResolvedSpec } from '../api/resolved.ts';
+import { readdir, rm } from 'node:fs/promises';
+import type { ExternalPipelineSpec, ResolvedPipeline, ResolvedSpec, TemporalPipelineSpec } from '../api/resolved.ts';
 import { expandText, spellingsOf } from '../api/templates.ts';
 import { parseLocation } from '../lake/location.ts';
+import type { ObjectStore } from '../lake/store.ts';
 import type { Removal } from '../tasks/cleanup.ts';
 import type { RunIdentity } from '../tasks/task.ts';
-import { isInWorkspace } from './contract.ts';
+import { executionsFolder, isInWorkspace } from './contract.ts';
 
 /** What removing needs to know of a run, wherever it was carried out. */
 export interface RemovalContext {
@@ -12,6 +13,8 @@ export interface RemovalContext {
   readonly run: RunIdentity;
   /** The run's folder on this machine; undefined where each task had a machine of its own. */
   readonly runFolder?: string;
+  /** The run's workspace, as long as it is there: tasks without a folder of the run keep their records in it, so it goes after all this. */
+  readonly workspace: () => Promise<ObjectStore>;
   readonly secret: (name: string) => Promise<Readonly<Record<string, string>>>;
 }
 
@@ -24,15 +27,18 @@ export function pipelineRemovals(about: RemovalContext): readonly Removal[] {
   const external = spec.pipelines.filter(isExternal);
   return [
     ...(runFolder !== undefined && external.some((pipeline) => 'command' in pipeline) ? [commands(runFolder)] : []),
+    ...external.flatMap((pipeline) => ('temporal' in pipeline ? [workflows(pipeline, about)] : [])),
     ...external.flatMap((pipeline) => landedElsewhere(pipeline, about)),
   ];
 }
 
 /** Names of the secrets that removing will need: kept with the run from before anything is made. */
 export function pipelineSecrets(spec: ResolvedSpec): readonly string[] {
-  const names = spec.pipelines.filter(isExternal).flatMap(({ outputs }) => {
-    const ref = outputs.kind === 'files' ? outputs.secretRef : outputs.server?.secretRef;
-    return ref === undefined ? [] : [ref.name];
+  const names = spec.pipelines.filter(isExternal).flatMap((pipeline) => {
+    const { outputs } = pipeline;
+    const landing = outputs.kind === 'files' ? outputs.secretRef : outputs.server?.secretRef;
+    const server = 'temporal' in pipeline ? pipeline.temporal.secretRef : undefined;
+    return [landing, server].flatMap((ref) => (ref === undefined ? [] : [ref.name]));
   });
   return [...new Set(names)];
 }
@@ -48,11 +54,38 @@ function commands(runFolder: string): Removal {
     what: 'commands of pipelines',
     command: `cat '${runFolder}'/executions/*/*/process.json   # then: kill -9 -PID`,
     remove: async (signal) => {
-      const { executionsFolder } = await import('./command.ts');
       const { endProcesses } = await import('./command-process.ts');
       await endProcesses(executionsFolder(runFolder), signal);
     },
   };
+}
+
+function workflows(pipeline: TemporalPipelineSpec, about: RemovalContext): Removal {
+  const { address, namespace, secretRef } = pipeline.temporal;
+  const prefix = `parity-${about.run.uid}-${pipeline.name}-`;
+  return {
+    what: `the workflows of pipeline ${pipeline.name} at ${address}`,
+    command: `temporal workflow terminate --address ${address} --namespace ${namespace} --query 'WorkflowId STARTS_WITH "${prefix}"'`,
+    remove: async () => {
+      const ids = (await recordedExecutions(about)).filter((id) => id.startsWith(prefix));
+      if (ids.length === 0) return;
+      const { endWorkflows } = await import('./temporal-removal.ts');
+      await endWorkflows(pipeline, ids, secretRef === undefined ? undefined : await about.secret(secretRef.name));
+    },
+  };
+}
+
+/** Ids of what the run has started, or was about to. */
+async function recordedExecutions({ runFolder, workspace }: RemovalContext): Promise<readonly string[]> {
+  if (runFolder !== undefined) return await readdir(executionsFolder(runFolder)).catch(() => []);
+  const store = await workspace();
+  const ids: string[] = [];
+  try {
+    for await (const { key } of store.list('executions/')) ids.push(key.slice('executions/'.length));
+  } finally {
+    store.close();
+  }
+  return ids;
 }
 
 function landedElsewhere(pipeline: ExternalPipelineSpec, about: RemovalContext): readonly Removal[] {

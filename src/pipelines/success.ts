@@ -1,3 +1,4 @@
+import { canonicalJson } from '../api/json.ts';
 import { replacePlaceholders } from '../api/placeholders.ts';
 import type { ExternalPipelineSpec, ResolvedCheck } from '../api/resolved.ts';
 import { expandText } from '../api/templates.ts';
@@ -32,6 +33,7 @@ export async function isMet(check: ResolvedCheck, about: CheckContext): Promise<
   about.context.signal.throwIfAborted();
   try {
     if ('sql' in check) return await askSql(check.sql, about);
+    if ('query' in check) return await askExecution(check.query, about);
     return await askHttp(check.http, about);
   } catch (error) {
     about.context.signal.throwIfAborted();
@@ -62,6 +64,15 @@ async function askSql(sql: string, { execution, context, spec }: CheckContext): 
     isMet,
     found: row === undefined ? 'the query has no row' : `the query's first value is ${JSON.stringify(value)}`,
   };
+}
+
+async function askExecution(
+  { type, equals }: { readonly type: string; readonly equals: string },
+  { running }: CheckContext,
+): Promise<Answer> {
+  const answer = canonicalJson((await running.ask?.(type)) ?? null);
+  const wanted = canonicalJson(JSON.parse(equals));
+  return { isMet: answer === wanted, found: `the query ${type} answers ${answer.slice(0, 200)}, not ${wanted}` };
 }
 
 async function askHttp(

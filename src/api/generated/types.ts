@@ -364,7 +364,7 @@ export interface PipelineSpec {
    */
   cursorBound?: 'Inclusive' | 'Exclusive';
   /**
-   * How often the pipeline is started for a sync: `PerTable`, once for each table, or `PerSource`, once for all tables of a source. Left out: `PerSource`.
+   * How often the pipeline is started for a sync: `PerTable`, once for each table, or `PerSource`, once for all tables of a source. Left out: `PerTable` for workflows, `PerSource` for commands.
    */
   executions?: 'PerTable' | 'PerSource';
   /**
@@ -453,6 +453,19 @@ export interface PipelineSpec {
       contains?: string;
     };
     /**
+     * A query of the workflow.
+     */
+    query?: {
+      /**
+       * Name of the query.
+       */
+      type: string;
+      /**
+       * What it must answer, as JSON text, such as `true`.
+       */
+      equals: string;
+    };
+    /**
      * Seconds for which it is asked. Left out: 60.
      */
     timeoutSeconds?: number;
@@ -486,6 +499,53 @@ export interface PipelineSpec {
        */
       value?: string;
     }[];
+  };
+  /**
+   * A workflow of Temporal.
+   */
+  temporal?: {
+    /**
+     * `host:port` of the server.
+     */
+    address: string;
+    /**
+     * Namespace of the workflows. Left out: `default`.
+     */
+    namespace?: string;
+    /**
+     * Queue that the pipeline's workers poll.
+     */
+    taskQueue: string;
+    /**
+     * Name of the workflow.
+     */
+    workflowType: string;
+    /**
+     * The workflow's arguments: JSON text of an array, in whose strings placeholders stand. A string that is nothing but a placeholder takes its value as it is: `"{{tables}}"` becomes a list. `{{source.password}}` and `{{source.url}}` put the password into the workflow's history. Left out: `["{{request}}"]`.
+     */
+    args?: string;
+    /**
+     * A query of the workflow whose answer is shown as progress. Left out: heartbeats of its activities, or its memo `progress`.
+     */
+    progressQuery?: string;
+    /**
+     * TLS with the certificates of this machine, or the secret's `ca`. Always used where the secret has an `apiKey` or a certificate.
+     */
+    tls?: {
+      /**
+       * The name that the server's certificate must have. Left out: the address's host.
+       */
+      serverName?: string;
+    };
+    /**
+     * Secret with the key `apiKey`, or `cert` and `key` (PEM) for mutual TLS, and optionally `ca` (PEM).
+     */
+    secretRef?: {
+      /**
+       * Name of the secret.
+       */
+      name: string;
+    };
   };
   /**
    * The built-in pipeline, an example of a pipeline under test.

@@ -24,9 +24,14 @@ export function removalsOf(file: RunFile, folders: RunFolders, secretFolders: re
 /** What may still be working on the sources: it ends before they do. */
 export function workRemovals(file: RunFile, folders: RunFolders, secretFolders: readonly string[]): readonly Removal[] {
   const secret = (name: string) => readSecret(name, secretFolders);
+  const { storage } = file.workspace;
+  const workspace = async () => {
+    const { openStore } = await import('../../lake/open.ts');
+    return await openStore(storage, await storageSecret(storage, secretFolders));
+  };
   return [
     taskProcesses(folders),
-    ...pipelineRemovals({ spec: file.spec, run: file.run, runFolder: folders.root, secret }),
+    ...pipelineRemovals({ spec: file.spec, run: file.run, runFolder: folders.root, workspace, secret }),
   ];
 }
 
