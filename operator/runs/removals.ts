@@ -1,5 +1,6 @@
 import type { ResolvedSource } from '../../src/api/resolved.ts';
 import { secrets } from '../../src/kube/objects.ts';
+import { openStore } from '../../src/lake/open.ts';
 import { pipelineRemovals } from '../../src/pipelines/removals.ts';
 import { ParityError, toParityError } from '../../src/support/error.ts';
 import { redactError } from '../../src/support/log.ts';
@@ -48,7 +49,8 @@ export async function removeAll(scope: Scope, hands: Hands): Promise<Removal> {
   if (waiting !== undefined) return waiting;
   const leftovers = removed.flatMap((removal) => (removal.kind === 'Incomplete' ? removal.leftovers : []));
   throwIfAborted(scope.signal);
-  const kept = await cleanUp([workspaceOf(scope), ownedOf(scope)], bounds);
+  // What a pipeline has started is on record in the workspace: it stays until all of that is gone.
+  const kept = await cleanUp([...(landed.length === 0 ? [workspaceOf(scope)] : []), ownedOf(scope)], bounds);
   throwIfAborted(scope.signal);
   const all = [...landed, ...leftovers, ...kept];
   return all.length === 0 ? { kind: 'Gone' } : { kind: 'Incomplete', leftovers: all };
@@ -113,6 +115,7 @@ function pipelinesOf({ hold }: Scope) {
   return {
     spec,
     run,
+    workspace: () => openStore(hold.workspace.storage, storageKeys(hold)),
     secret: async (name: string) => {
       const keys = secrets[name];
       if (keys !== undefined) return keys;

@@ -3,6 +3,7 @@ import type { ExternalPipelineSpec, ResolvedPipeline, ResolvedSpec, TemporalPipe
 import { expandText, spellingsOf } from '../api/templates.ts';
 import { parseLocation } from '../lake/location.ts';
 import type { ObjectStore } from '../lake/store.ts';
+import { ParityError } from '../support/error.ts';
 import type { Removal } from '../tasks/cleanup.ts';
 import type { RunIdentity } from '../tasks/task.ts';
 import { executionsFolder, isInWorkspace } from './contract.ts';
@@ -82,6 +83,9 @@ async function recordedExecutions({ runFolder, workspace }: RemovalContext): Pro
   const ids: string[] = [];
   try {
     for await (const { key } of store.list('executions/')) ids.push(key.slice('executions/'.length));
+  } catch (error) {
+    // Without a workspace nothing was begun, or all else was removed before it.
+    if (!(error instanceof ParityError) || error.code !== 'NotFound') throw error;
   } finally {
     store.close();
   }
