@@ -1,4 +1,4 @@
-import type { ResolvedSpec } from '../../src/api/resolved.ts';
+import type { ResolvedPipeline, ResolvedSpec } from '../../src/api/resolved.ts';
 import type { KubeClient } from '../../src/kube/client.ts';
 import { type Secret, secrets } from '../../src/kube/objects.ts';
 import { pipelineSecrets } from '../../src/pipelines/removals.ts';
@@ -25,7 +25,7 @@ export function secretsOfTask({ input }: Pick<Task, 'input'>, spec: ResolvedSpec
   if (input.kind === 'report') wanted.push(spec.reports.secretRef?.name);
   wanted.push(...pipelineSecrets({ ...spec, pipelines: pipelinesOf(input, spec) }));
   const own = wanted.flatMap((name) => (name === undefined ? [] : [{ name, secretName: name }]));
-  const sources = sourcesOf(input).map((source) => ({
+  const sources = sourcesOf(input, spec).map((source) => ({
     name: sourceSecret(source),
     secretName: sourceName(uid, source),
   }));
@@ -88,21 +88,30 @@ export function encodeKeys(keys: Readonly<Record<string, string>>): Readonly<Rec
   return Object.fromEntries(Object.entries(keys).map(([key, value]) => [key, Buffer.from(value).toString('base64')]));
 }
 
-function sourcesOf(input: Task['input']): readonly string[] {
+function sourcesOf(input: Task['input'], spec: ResolvedSpec): readonly string[] {
   switch (input.kind) {
     case 'rehydrate':
     case 'advance':
     case 'sync':
       return [input.source];
+    case 'compare':
+    case 'query': {
+      // Some pipelines land in the source's own database.
+      if (!pipelinesOf(input, spec).some(landsInSource)) return [];
+      const own = 'source' in input ? input.source : undefined;
+      return own === undefined ? spec.sources.map(({ name }) => name) : [own];
+    }
     case 'resolve':
     case 'snapshot':
     case 'provision':
-    case 'compare':
-    case 'query':
     case 'report':
     case 'cleanup':
       return [];
   }
+}
+
+function landsInSource(pipeline: ResolvedPipeline): boolean {
+  return 'outputs' in pipeline && pipeline.outputs.kind === 'database' && pipeline.outputs.server === undefined;
 }
 
 /** The pipelines that the task carries out, or whose landed tables it reads. */

@@ -1,14 +1,14 @@
 import { gunzipSync, gzipSync } from 'node:zlib';
 import type { KubeClient } from '../../src/kube/client.ts';
 import { isKubeError } from '../../src/kube/error.ts';
-import { type Secret, secrets } from '../../src/kube/objects.ts';
+import { type ObjectName, type Secret, secrets } from '../../src/kube/objects.ts';
 import { ParityError } from '../../src/support/error.ts';
 import type { RunIdentity } from '../../src/tasks/task.ts';
 import { encodeKeys, keysOf } from './credentials.ts';
 import { holdFinalizer, holdName, isOfRun, runLabels } from './names.ts';
 import type { Hold } from './types.ts';
 
-/** Where the hold of a run that an administrator let go is kept for the sweeper: in the operator's own namespace. */
+/** On the copy of a hold that is kept for the sweeper, in the operator's own namespace, when an administrator let go of its run. */
 export const abandonedLabel = 'pipelineparity.io/abandoned';
 
 type Identity = Pick<RunIdentity, 'installation' | 'uid'>;
@@ -19,7 +19,8 @@ type Identity = Pick<RunIdentity, 'installation' | 'uid'>;
  */
 export async function createHold(kube: KubeClient, hold: Hold): Promise<Hold> {
   try {
-    await kube.create(secrets, { ...draftOf(hold, hold.namespace, {}), immutable: true });
+    const name = { namespace: hold.namespace, name: holdName(hold.run.uid) };
+    await kube.create(secrets, { ...draftOf(hold, name, {}), immutable: true });
     return hold;
   } catch (error) {
     if (!isKubeError(error, 'AlreadyExists')) throw error;
@@ -46,7 +47,11 @@ export async function readHold(kube: KubeClient, namespace: string, run: Identit
 
 /** Takes our finalizer off the hold and deletes it. Again it does nothing. */
 export async function deleteHold(kube: KubeClient, namespace: string, run: Identity): Promise<void> {
-  const name = { namespace, name: holdName(run.uid) };
+  await deleteHoldSecret(kube, { namespace, name: holdName(run.uid) }, run);
+}
+
+/** The same for a hold by its name, such as that of a run that was let go. */
+export async function deleteHoldSecret(kube: KubeClient, name: ObjectName, run: Identity): Promise<void> {
   const secret = await kube.find(secrets, name);
   if (secret === undefined || !isOfRun(secret, run)) return;
   const { uid, deletionTimestamp } = secret.metadata;
@@ -67,10 +72,16 @@ export async function deleteHold(kube: KubeClient, namespace: string, run: Ident
 /** Keeps a copy of the hold in the operator's namespace, for the sweeper to go on with. */
 export async function keepAbandoned(kube: KubeClient, hold: Hold, operatorNamespace: string): Promise<void> {
   try {
-    await kube.create(secrets, draftOf(hold, operatorNamespace, { [abandonedLabel]: 'true' }));
+    const name = { namespace: operatorNamespace, name: abandonedName(hold.run.uid) };
+    await kube.create(secrets, draftOf(hold, name, { [abandonedLabel]: 'true' }));
   } catch (error) {
     if (!isKubeError(error, 'AlreadyExists')) throw error;
   }
+}
+
+/** Name of that copy. */
+export function abandonedName(uid: string): string {
+  return `parity-abandoned-${uid}`;
 }
 
 /** What a hold Secret says. Throws `Internal` for one that cannot be read. */
@@ -96,7 +107,11 @@ export function decodeHold(secret: Secret): Hold {
 /** The hold without its credentials; their keys are listed, because a key in a Secret can't say where a name ends. */
 type Packed = Omit<Hold, 'secrets'> & { readonly secretKeys: Readonly<Record<string, readonly string[]>> };
 
-function draftOf({ secrets: copies, ...hold }: Hold, namespace: string, labels: Readonly<Record<string, string>>) {
+function draftOf(
+  { secrets: copies, ...hold }: Hold,
+  name: Required<ObjectName>,
+  labels: Readonly<Record<string, string>>,
+) {
   const packed: Packed = {
     ...hold,
     secretKeys: Object.fromEntries(Object.entries(copies).map(([name, keys]) => [name, Object.keys(keys)])),
@@ -106,8 +121,7 @@ function draftOf({ secrets: copies, ...hold }: Hold, namespace: string, labels: 
   );
   return {
     metadata: {
-      name: holdName(hold.run.uid),
-      namespace,
+      ...name,
       labels: { ...runLabels(hold.run), ...labels },
       finalizers: [holdFinalizer],
     },

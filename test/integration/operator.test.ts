@@ -1,8 +1,9 @@
-import { access, readdir } from 'node:fs/promises';
+import { access, mkdir, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect } from 'chai';
 import type { StartOptions } from '../../operator/operator.ts';
+import { abandonedName } from '../../operator/runs/hold.ts';
 import { abandonAnnotation, cleanupFinalizer, holdName } from '../../operator/runs/names.ts';
 import { namespaces, secrets } from '../../src/kube/objects.ts';
 import { type RunObject, runs } from '../../src/kube/runs.ts';
@@ -14,7 +15,14 @@ import { smallSpec } from '../support/runs.ts';
 
 const taskEntry = fileURLToPath(new URL('../support/fake-task.ts', import.meta.url));
 /** Tasks that do no work but behave as they are told; all around them is the real thing. */
-const fakes: Partial<StartOptions> = { taskEntry, startServer: fakeServer };
+const fakes: Partial<StartOptions> = {
+  taskEntry,
+  startServer: async (engine, options) => {
+    // What a server keeps, so that the next operator finds it.
+    await mkdir(join(options.dir, 'data', 'base'), { recursive: true });
+    return await fakeServer(engine, options);
+  },
+};
 
 describe('the operator, with tasks as processes beside it', function () {
   this.timeout(300_000);
@@ -243,10 +251,10 @@ describe('the operator, with tasks as processes beside it', function () {
     await eventually(async () => {
       const [before, seen] = [await version(), reconciles];
       const written = await writes();
-      await eventually(() => expect(reconciles).to.be.greaterThan(seen + 2), 30_000);
+      await eventually(() => expect(reconciles).to.be.greaterThan(seen + 1), 60_000);
       expect(await version()).to.equal(before);
       expect(await writes()).to.equal(written);
-    }, 60_000);
+    }, 120_000);
   });
 
   it('carries out no more runs at once than it may, in the order of their creation', async () => {
@@ -324,7 +332,7 @@ describe('the operator, with tasks as processes beside it', function () {
       metadata: { annotations: { [abandonAnnotation]: metadata.uid } },
     });
     await installation.untilGone('abandoned');
-    const kept = await installation.kube.get(secrets, { namespace: 'default', name: holdName(metadata.uid) });
+    const kept = await installation.kube.get(secrets, { namespace: 'default', name: abandonedName(metadata.uid) });
     expect(kept.metadata.labels).to.include({ 'pipelineparity.io/abandoned': 'true' });
     await mark.restore();
   });

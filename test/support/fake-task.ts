@@ -34,7 +34,8 @@ async function work(context: TaskContext): ReturnType<TaskHandler> {
   if ('tables' in input) for (const table of input.tables) context.progress({ table, rows: 1 });
   const counts = input.kind === 'compare' || input.kind === 'query';
   const differences = await behave(context);
-  if ('source' in input && input.source !== undefined) await context.secret(`source-${input.source}`);
+  if (input.kind === 'rehydrate' || input.kind === 'advance' || input.kind === 'sync')
+    await context.secret(`source-${input.source}`);
   return {
     summary: counts
       ? { differences, ...(differences > 0 ? { headline: 'flights: 3 rows missing' } : {}) }
