@@ -340,7 +340,9 @@ class Work {
       ...counted,
       onFailure: (key: string, _durationMs: number, error: unknown, failures: number, retryAfterMs: number) => {
         this.#metrics.queueRetries.inc();
-        const level = isKubeError(error, 'Conflict') ? 'debug' : 'warn';
+        // Both are in the order of things: somebody was faster, or the operator is stopping.
+        const isUsual = isKubeError(error, 'Conflict') || toParityError(error).code === 'Cancelled';
+        const level = isUsual ? 'debug' : 'warn';
         log[level]('a reconcile failed', { run: key, failures, retryAfterMs: Math.round(retryAfterMs), error });
       },
     };
