@@ -17,6 +17,8 @@ import type { Attempt, Removed, Scope, TaskExecutor } from './types.ts';
 const inputAnnotation = 'pipelineparity.io/input-digest';
 /** Room for what a task keeps beside it, in bytes: spilled rows, files on their way. */
 const scratchBytes = 20 * 2 ** 30;
+/** What a thread asks its node for: it waits for stores and databases half of the time, and takes more where there is more. */
+const requestedMillicores = 500;
 /** Pods take their time to stop: the task ends itself a little earlier. */
 const graceSeconds = 10;
 
@@ -160,7 +162,7 @@ function podSpec({ hold, options }: Scope, task: Task, attempt: number) {
         ],
         // Beside the data: the runtime and the engine's code, as on one machine.
         resources: {
-          requests: { cpu: String(threads), memory: String(killBytes) },
+          requests: { cpu: `${threads * requestedMillicores}m`, memory: String(killBytes) },
           limits: { memory: String(killBytes) },
         },
         securityContext: {

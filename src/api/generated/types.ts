@@ -756,7 +756,7 @@ export interface ExecutionSpec {
    */
   memory?: string;
   /**
-   * Threads of the engine in one task.
+   * Threads of the engine in one task; on a cluster each asks for half a CPU.
    */
   threads?: number;
 }
