@@ -7,6 +7,7 @@ import { ListBucketsCommand, S3Client } from '@aws-sdk/client-s3';
 import { parse } from 'yaml';
 import { applications } from '../../operator/runs/application.ts';
 import { encodeKeys } from '../../operator/runs/credentials.ts';
+import type { Bug } from '../../src/api/generated/enums.ts';
 import { connect, type KubeClient } from '../../src/kube/client.ts';
 import {
   configMaps,
@@ -69,6 +70,8 @@ export class Release {
   readonly namespace: string;
   /** Where runs are; the namespace as restricted as Kubernetes knows. */
   readonly runs: string;
+  /** Another one for runs, to be deleted. */
+  readonly doomed: string;
   readonly lake: string;
   readonly reports: string;
 
@@ -78,6 +81,7 @@ export class Release {
     this.name = `e2e-${randomBytes(3).toString('hex')}`;
     this.namespace = `${this.name}-system`;
     this.runs = `${this.name}-runs`;
+    this.doomed = `${this.name}-doomed`;
     this.lake = `${this.name}-lake`;
     this.reports = `${this.name}-reports`;
   }
@@ -105,13 +109,17 @@ export class Release {
 
   /** A run over tables of the example lake, in one source that the operator deploys itself. */
   spec(tables: readonly ExampleTable[], options: SpecOptions = {}) {
-    const { bug = 'None', more = {} } = options;
+    const { bug = 'None', isFullOnly = false, more = {} } = options;
+    const read = tables.map((name) => {
+      const { baseVersion, ...table } = exampleTables[name];
+      return isFullOnly ? table : { ...table, baseVersion };
+    });
     return {
-      snapshot: { location: `s3://${this.lake}`, ...this.store, tables: tables.map((name) => exampleTables[name]) },
+      snapshot: { location: `s3://${this.lake}`, ...this.store, tables: read },
       sources: [this.source('shop', tables, options)],
       pipelines: [{ name: 'candidate', reference: { bug } }],
       execution: { threads: 1, memory: '256Mi', retries: 0 },
-      reports: { location: `s3://${this.reports}`, ...this.store, formats: ['JSON', 'Markdown'] },
+      reports: { location: `s3://${this.reports}`, ...this.store, formats: ['JSON' as const, 'Markdown' as const] },
       ...more,
     };
   }
@@ -119,7 +127,7 @@ export class Release {
   source(name: string, tables: readonly ExampleTable[], { by = 'kubernetes', engine = 'Postgres' }: SpecOptions = {}) {
     const image = engine === 'Postgres' ? this.cluster.postgresImage : this.cluster.mysqlImage;
     const columns = tables.includes('types') ? columnsOfTypes[engine] : [];
-    return { name, engine, tables, image, columns, [by]: {} };
+    return { name, engine, tables: [...tables], image, columns, [by]: {} };
   }
 
   /** Makes a run, in the namespace of runs unless another is named. */
@@ -136,9 +144,14 @@ export class Release {
   }
 
   /** The run once it is as asked. */
-  async untilRun(name: string, timeoutMs: number, is: (run: RunObject) => boolean): Promise<RunObject> {
+  async untilRun(
+    name: string,
+    timeoutMs: number,
+    is: (run: RunObject) => boolean,
+    namespace = this.runs,
+  ): Promise<RunObject> {
     return await eventually(async () => {
-      const run = await this.kube.get(runs, { namespace: this.runs, name });
+      const run = await this.kube.get(runs, { namespace, name });
       if (is(run)) return run;
       throw new Error(`the run ${name} is not as awaited: ${JSON.stringify(run.status)}`);
     }, timeoutMs);
@@ -148,9 +161,9 @@ export class Release {
     await this.kube.delete(runs, { namespace: this.runs, name }, { propagation });
   }
 
-  async untilGone(name: string, timeoutMs = 120_000): Promise<void> {
+  async untilGone(name: string, timeoutMs = 120_000, namespace = this.runs): Promise<void> {
     await eventually(async () => {
-      const run = await this.kube.find(runs, { namespace: this.runs, name });
+      const run = await this.kube.find(runs, { namespace, name });
       if (run === undefined) return;
       throw new Error(`the run ${name} is still there: ${JSON.stringify([run.metadata, run.status?.conditions])}`);
     }, timeoutMs);
@@ -221,10 +234,10 @@ export class Release {
   async #prepare(): Promise<void> {
     const { repository, s3 } = this.cluster;
     const enforce = { 'pod-security.kubernetes.io/enforce': 'restricted' };
-    for (const name of [this.namespace, this.runs])
+    for (const name of [this.namespace, this.runs, this.doomed])
       await this.kube.create(namespaces, { metadata: { name, labels: enforce } });
     const { accessKeyId, secretAccessKey } = s3;
-    for (const namespace of [this.namespace, this.runs])
+    for (const namespace of [this.namespace, this.runs, this.doomed])
       await this.secret('store', { accessKeyId, secretAccessKey }, namespace);
     const { spec }: AppProject = parse(await readFile(join(root, 'argocd/project.yaml'), 'utf8'));
     const destinations = [{ server: inCluster, namespace: this.runs }];
@@ -242,7 +255,7 @@ export class Release {
     for (const { metadata } of left) await this.delete(metadata.name);
     for (const { metadata } of left) await this.untilGone(metadata.name);
     await this.#helm('uninstall', '--ignore-not-found', '--wait', '--timeout=120s')('');
-    for (const name of [this.namespace, this.runs]) await this.kube.delete(namespaces, { name });
+    for (const name of [this.namespace, this.runs, this.doomed]) await this.kube.delete(namespaces, { name });
     await this.kube.delete(projects, { namespace: 'argocd', name: this.name });
     for (const bucket of [this.lake, this.reports])
       await this.#bucket(bucket, async (admin) => {
@@ -275,7 +288,7 @@ export class Release {
     const { url: repoURL, revision: targetRevision } = repository;
     return JSON.stringify({
       image: { repository: repositoryOfImage, tag },
-      watch: { namespaces: [this.runs] },
+      watch: { namespaces: [this.runs, this.doomed] },
       runs: { defaultWorkspace: { location: 's3://', ...this.store } },
       argocd: { enabled: true, project: this.name, repoURL, targetRevision },
     });
@@ -285,7 +298,9 @@ export class Release {
 export interface SpecOptions {
   readonly by?: 'kubernetes' | 'argocd';
   readonly engine?: 'Postgres' | 'MySQL';
-  readonly bug?: string;
+  readonly bug?: Bug;
+  /** One sync and one comparison. */
+  readonly isFullOnly?: boolean;
   /** Replaces parts of the spec. */
   readonly more?: object;
 }

@@ -6,6 +6,7 @@ import { createInterface } from 'node:readline';
 import { setTimeout as delay } from 'node:timers/promises';
 import { pathToFileURL } from 'node:url';
 import { expect } from 'chai';
+import type { TableSpec } from '../../src/api/generated/types.ts';
 import type { RunEvent } from '../../src/cli/driver/events.ts';
 import type { Report } from '../../src/report/model.ts';
 
@@ -193,7 +194,7 @@ export const exampleTables = {
     cursor: 'updated_at',
   },
   types: { name: 'types', path: 'types', baseVersion: '1', version: '3', key: ['id'], cursor: 'updated_at' },
-} as const;
+} satisfies Record<string, TableSpec>;
 export type ExampleTable = keyof typeof exampleTables;
 
 /** Columns of `types` that a source cannot hold, as its `columns` say it. */
