@@ -17,11 +17,10 @@ const answerMs = 30_000;
 export const externalSources: SourceProvider = {
   async ensure(scope, source): Promise<SourceState> {
     try {
-      const { uid } = scope.hold.run;
       const connection = connectionOf(scope, source);
       const own = await bounded(source, async () => {
         checkVersion(source, await askServer(source.engine, connection));
-        return await createRunDatabase(connection, source.engine, uid, source.name);
+        return await createRunDatabase(connection, source.engine, scope.hold.run, source.name);
       });
       await publishConnection(scope, source, own);
       return { state: 'Ready' };
@@ -33,17 +32,16 @@ export const externalSources: SourceProvider = {
   async remove(scope, source): Promise<Removed> {
     // A server that was never asked for a database is not asked again: it may never have let us in.
     if (await mayHaveBegun(scope, source)) {
-      const { uid } = scope.hold.run;
-      await bounded(source, () => dropRunDatabase(connectionOf(scope, source), source.engine, uid));
+      await bounded(source, () => dropRunDatabase(connectionOf(scope, source), source.engine, scope.hold.run));
     }
     return { isGone: true, waitingFor: '' };
   },
 };
 
 /** By the copy of the credentials that was made at the start: the Secret itself may be gone. */
-function connectionOf({ hold }: Scope, { name, provider }: ResolvedSource) {
+function connectionOf({ hold }: Scope, { name, engine, provider }: ResolvedSource) {
   const secret = provider.kind === 'external' ? provider.secretRef.name : '';
-  return parseConnection(hold.secrets[secret] ?? {}, name, secret);
+  return parseConnection(engine, hold.secrets[secret] ?? {}, { name, secret });
 }
 
 /** The input of the source's task lies in the workspace from before the server was asked; the workspace goes after the databases. */

@@ -20,7 +20,7 @@ export interface ServerKind {
 /** The user of the official images; others need not know it. */
 export const serverUser = 999;
 
-/** How a server of this engine is deployed. Snowflake, say, is nobody's to deploy: such sources are external. */
+/** How a server of this engine is deployed. Throws `UnsupportedFeature` for Snowflake, which is nobody's to deploy: such sources are external. */
 export function serverKind(engine: ResolvedSource['engine']): ServerKind {
   switch (engine) {
     case 'Postgres':
@@ -40,6 +40,10 @@ export function serverKind(engine: ResolvedSource['engine']): ServerKind {
         env: [],
         needsSharedMemory: false,
       };
+    case 'Snowflake':
+      throw new ParityError('UnsupportedFeature', 'Deploying Snowflake: there is no server of it to deploy.', {
+        advice: 'Name an account with sources[].external.',
+      });
   }
 }
 

@@ -29,7 +29,7 @@ export async function ensureCredentials(scope: Scope, source: ResolvedSource): P
   const { namespace } = hold;
   const found = (await kube.find(secrets, { namespace, name })) ?? (await makeSecret(scope, source, name, namespace));
   if (!isOfRun(found, hold.run)) throw notOurs(found);
-  const connection = parseConnection(keysOf(found), source.name, name);
+  const connection = parseConnection(source.engine, keysOf(found), { name: source.name, secret: name });
   registerSecret(connection.password);
   return { connection, createdAt: new Date(found.metadata.creationTimestamp) };
 }

@@ -156,7 +156,7 @@ describe('loadManifest', () => {
       "run.yaml:8:9: spec.snapshot.tables[flights].path: missing; add it: Folder of the table below the snapshot's location.",
       'run.yaml:9:9: spec.snapshot.tables[flights].paht: unknown field; did you mean "path"?',
       'run.yaml:12:9: spec.snapshot.tables[flights].key: is an empty list; add an item or leave the field out',
-      'run.yaml:19:15: spec.sources[shop].engine: found "Oracle"; it must be one of Postgres, MySQL',
+      'run.yaml:19:15: spec.sources[shop].engine: found "Oracle"; it must be one of Postgres, MySQL, Snowflake',
     ]);
   });
 

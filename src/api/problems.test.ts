@@ -32,6 +32,11 @@ const STRUCTURE: readonly Case[] = [
     'run.yaml:21:19: spec.sources[shop].embedded.port: unknown field; there are none',
   ],
   [
+    'a Snowflake account that the run is to start',
+    changed(['engine: Postgres', 'engine: Snowflake']),
+    'run.yaml:18:7: spec.sources[shop].external: missing; source "shop" is a Snowflake account, which no run can start: name the secret that it is reached by, external: { secretRef: { name: … } }',
+  ],
+  [
     'nothing where an object goes',
     changed(['embedded: {}', 'embedded:']),
     'run.yaml:21:7: spec.sources[shop].embedded: found nothing; write {} or its fields',

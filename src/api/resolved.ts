@@ -52,7 +52,7 @@ export interface ResolvedTable {
 
 export interface ResolvedSource {
   readonly name: string;
-  readonly engine: 'Postgres' | 'MySQL';
+  readonly engine: 'Postgres' | 'MySQL' | 'Snowflake';
   readonly tables: readonly string[];
   readonly columns: readonly SourceColumn[];
   /** What the server's own version begins with, part by part: `16` or `8.4`; checked once it answers. */

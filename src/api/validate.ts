@@ -85,6 +85,7 @@ function validateSource(source: ResolvedSource, index: number, spec: ResolvedSpe
     .filter(({ table }) => !names.includes(table))
     .map(({ table, path: at }) => ({ path: at, message: unknownTable(table, names) }));
   return [
+    ...validateProvider(source, path),
     ...unknown,
     ...source.columns.flatMap((_, at) => validateSourceColumn(source, at, spec, path)),
     ...validateDeployment(source, path),
@@ -122,6 +123,13 @@ function hasRoom(size: string): boolean {
   } catch {
     return false;
   }
+}
+
+/** A server of Snowflake cannot be started: there is only the account. */
+function validateProvider({ name, engine, provider }: ResolvedSource, path: Path): Finding[] {
+  if (engine !== 'Snowflake' || provider.kind === 'external') return [];
+  const message = `missing; source "${name}" is a Snowflake account, which no run can start: name the secret that it is reached by, external: { secretRef: { name: … } }`;
+  return [{ path: [...path, 'external'], message }];
 }
 
 function validateSourceColumn(source: ResolvedSource, index: number, spec: ResolvedSpec, above: Path): Finding[] {

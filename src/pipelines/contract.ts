@@ -3,8 +3,8 @@ import { join } from 'node:path';
 import type { ExternalPipelineSpec, ResolvedSource } from '../api/resolved.ts';
 import { expandText, SECRET_VARIABLES, spellingsOf, type TemplateValue } from '../api/templates.ts';
 import { formatLocation } from '../lake/location.ts';
-import { sourceSecret } from '../sources/connection.ts';
-import type { Connection } from '../sources/source.ts';
+import { formatConnection, sourceSecret } from '../sources/connection.ts';
+import type { Connection, SnowflakeAccess } from '../sources/source.ts';
 import { ParityError } from '../support/error.ts';
 import { registerSecret } from '../support/log.ts';
 import type { TaskContext } from '../tasks/task.ts';
@@ -79,7 +79,7 @@ export async function executionsOf(
     mode,
     source: {
       ...{ name: source, engine, host, port, user, database },
-      schema: engine === 'Postgres' ? 'public' : database,
+      schema: engine === 'Postgres' ? 'public' : (connection.snowflake?.schema ?? database),
       secret: sourceSecret(source),
       secretDir: context.runFolder === undefined ? null : join(context.runFolder, 'secrets', sourceSecret(source)),
     },
@@ -184,11 +184,24 @@ export function variablesOf(
 
 /** The connection as one URL, as most tools take it. It holds the password. */
 export function connectionUrl(connection: Connection, engine: ResolvedSource['engine']): string {
-  const { host, port, user, password, database } = connection;
+  const { host, port, user, password, database, snowflake } = connection;
+  if (snowflake !== undefined) return snowflakeUrl(connection, snowflake);
   const scheme = engine === 'Postgres' ? 'postgresql' : 'mysql';
   const login = `${encodeURIComponent(user)}:${encodeURIComponent(password)}`;
   const tls = connection.ca !== undefined && engine === 'Postgres' ? '?sslmode=verify-full' : '';
   return `${scheme}://${login}@${host.includes(':') ? `[${host}]` : host}:${port}/${encodeURIComponent(database)}${tls}`;
+}
+
+/** As SQLAlchemy takes it; a key pair or token has no place in it, and lies in the files beside it. */
+function snowflakeUrl({ user, password, database }: Connection, access: SnowflakeAccess): string {
+  const login = `${encodeURIComponent(user)}:${encodeURIComponent(password)}`;
+  const path = [access.account, database, access.schema ?? ''].map(encodeURIComponent).join('/');
+  const { warehouse, role } = access;
+  const query = new URLSearchParams({
+    ...(warehouse === undefined ? {} : { warehouse }),
+    ...(role === undefined ? {} : { role }),
+  });
+  return `snowflake://${login}@${path}?${query}`;
 }
 
 /** Writes what an execution is told as files, for this user only, into its own folder, and returns the environment that names them. */
@@ -271,8 +284,7 @@ async function writeConnection(
   await mkdir(folder, { recursive: true, mode: 0o700 });
   const url = connectionUrl(connection, engine);
   registerSecret(url);
-  const { host, port, user, password, database, ca } = connection;
-  const keys = { host, port: String(port), user, password, database, url, ...(ca === undefined ? {} : { ca }) };
+  const keys = { ...formatConnection(connection), url };
   for (const [key, value] of Object.entries(keys)) await writeFile(join(folder, key), value, { mode: 0o600 });
 }
 

@@ -1,3 +1,4 @@
+import type { ResolvedSource } from '../api/resolved.ts';
 import type { Engine } from '../engine/engine.ts';
 import { quoteIdentifier } from '../engine/sql.ts';
 import type { Field } from '../lake/types.ts';
@@ -44,7 +45,7 @@ export function canFollow(cursor: Field): boolean {
 }
 
 /** The mark as a literal that the database reads back exactly; instants are UTC, as every session to a source is. */
-export function spellMark(mark: Mark, cursor: Field, engine: 'Postgres' | 'MySQL'): string {
+export function spellMark(mark: Mark, cursor: Field, engine: ResolvedSource['engine']): string {
   switch (cursor.type.kind) {
     case 'date':
       return isoOfMillis(BigInt(mark) * 86_400_000n).slice(0, 10);

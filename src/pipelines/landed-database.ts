@@ -109,6 +109,15 @@ async function columnsOf(
         client?.destroy();
       }
     }
+    case 'Snowflake':
+      throw new ParityError(
+        'UnsupportedFeature',
+        `Reading what a pipeline landed in Snowflake, in the table ${output.table}: it is not possible yet.`,
+        {
+          subject: output.table,
+          advice: 'Let the pipeline land files, or a table of Postgres or MySQL.',
+        },
+      );
   }
 }
 

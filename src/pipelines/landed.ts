@@ -13,9 +13,9 @@ import { readDeltaSnapshot } from '../lake/delta/log.ts';
 import type { DeltaSnapshot } from '../lake/delta/types.ts';
 import type { ObjectReader, ObjectStore } from '../lake/store.ts';
 import type { Field, StructType } from '../lake/types.ts';
+import type { ParquetFile } from '../lake/write-parquet.ts';
 import { ParityError } from '../support/error.ts';
 import { throwIfAborted } from '../support/retry.ts';
-import type { ParquetFile } from './parquet.ts';
 import type { SyncedTable } from './pipeline.ts';
 
 /** A Delta table that the reference pipeline lands, with what its syncs left. */

@@ -79,12 +79,13 @@ export async function landingDatabase(
   { engine, secretRef }: LandingServer,
   context: TaskContext,
 ): Promise<Connection> {
-  const connection = parseConnection(await context.secret(secretRef.name), spec.name, secretRef.name, 'pipeline');
+  const owner = { name: spec.name, secret: secretRef.name, role: 'pipeline' } as const;
+  const connection = parseConnection(engine, await context.secret(secretRef.name), owner);
   const intend = async (): Promise<void> => {
     if (context.runFolder !== undefined)
       await writeFile(landingMark(context.runFolder, spec.name), '', { mode: 0o600 });
   };
-  return await createRunDatabase(connection, engine, context.file.run.uid, `landed ${spec.name}`, intend);
+  return await createRunDatabase(connection, engine, context.file.run, `landed ${spec.name}`, intend);
 }
 
 /** The file that is there if the run may have made a database for what the pipeline lands. */

@@ -6,6 +6,7 @@ import type { Relation } from '../lake/relation.ts';
 import { deltaRelation } from '../lake/relation-delta.ts';
 import type { ObjectStore } from '../lake/store.ts';
 import type { Field } from '../lake/types.ts';
+import { type ParquetFile, writeParquet } from '../lake/write-parquet.ts';
 import type { ExportOptions, SourceSession, SourceTable } from '../sources/source.ts';
 import { ParityError } from '../support/error.ts';
 import { canFollow, highestMark, type Mark, spellMark } from './cursor.ts';
@@ -14,7 +15,6 @@ import { alignedTo, landedColumns } from './landed-columns.ts';
 import { type MergeSides, mergeParts, replacedRows } from './merge.ts';
 import type { Mutant } from './mutants.ts';
 import { mutatedRows } from './mutated-rows.ts';
-import { type ParquetFile, writeParquet } from './parquet.ts';
 import type { SyncedTable } from './pipeline.ts';
 
 /** Everything that syncing one table needs. */

@@ -109,9 +109,13 @@ function landedElsewhere(pipeline: ExternalPipelineSpec, about: RemovalContext):
           const { dropRunDatabase } = await import('../sources/run-database.ts');
           const keys = await secret(server.secretRef.name);
           await dropRunDatabase(
-            parseConnection(keys, pipeline.name, server.secretRef.name, 'pipeline'),
+            parseConnection(server.engine, keys, {
+              name: pipeline.name,
+              secret: server.secretRef.name,
+              role: 'pipeline',
+            }),
             server.engine,
-            run.uid,
+            run,
           );
         },
       },

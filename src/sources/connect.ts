@@ -18,15 +18,20 @@ export interface OpenSource {
  * has no such source, and what connecting throws.
  */
 export async function openSource(context: TaskContext, name: string): Promise<OpenSource> {
-  const spec = context.file.spec.sources.find((source) => source.name === name);
-  if (spec === undefined)
-    throw new ParityError('InvalidSpec', `The run has no source ${name}.`, { subject: 'spec.sources' });
+  const spec = specOf(context, name);
   const driver = sourceDriver(spec.engine);
   const connection = await sourceConnection(context, name);
   return { spec, driver, session: await driver.connect(connection, { signal: context.signal }) };
 }
 
-/** How a source of the run is reached. Throws `NotFound` where nobody has provisioned it. */
+/** How a source of the run is reached. Throws `InvalidSpec` where the run has no such source, `NotFound` where nobody has provisioned it. */
 export async function sourceConnection(context: TaskContext, name: string): Promise<Connection> {
-  return parseConnection(await context.secret(sourceSecret(name)), name, sourceSecret(name));
+  const secret = sourceSecret(name);
+  return parseConnection(specOf(context, name).engine, await context.secret(secret), { name, secret });
+}
+
+function specOf(context: TaskContext, name: string): ResolvedSource {
+  const spec = context.file.spec.sources.find((source) => source.name === name);
+  if (spec !== undefined) return spec;
+  throw new ParityError('InvalidSpec', `The run has no source ${name}.`, { subject: 'spec.sources' });
 }

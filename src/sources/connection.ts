@@ -1,51 +1,110 @@
+import type { ResolvedSource } from '../api/resolved.ts';
 import { ParityError } from '../support/error.ts';
-import type { Connection } from './source.ts';
+import type { Connection, SnowflakeAccess } from './source.ts';
 
 /** The name under which tasks find a source's connection: `context.secret(sourceSecret('shop'))`. */
 export function sourceSecret(source: string): string {
   return `source-${source}`;
 }
 
-/** The connection that a secret's keys describe, to a source or to where a pipeline lands. Throws `AccessDenied` naming the key that is missing. */
-export function parseConnection(
-  keys: Readonly<Record<string, string>>,
-  source: string,
-  secretName: string,
-  role: 'source' | 'pipeline' = 'source',
-): Connection {
-  const need = (key: string): string => {
-    const value = keys[key];
-    if (value !== undefined && value !== '') return value;
-    throw new ParityError('AccessDenied', `the secret "${secretName}" of ${role} "${source}" has no key "${key}"`, {
-      subject: source,
-      advice: 'It takes the keys host, port, user, password and database, and ca where TLS is used.',
-    });
-  };
-  const port = Number(need('port'));
-  if (!Number.isSafeInteger(port) || port < 1 || port > 65_535) {
-    throw new ParityError('AccessDenied', `the secret "${secretName}" of ${role} "${source}" has no usable port`, {
-      subject: source,
-      advice: 'The key port is a number from 1 to 65535.',
-    });
-  }
+type Keys = Readonly<Record<string, string>>;
+
+/** Whose secret it is, for messages: a source's, or that of a pipeline which lands in a database. */
+interface Owner {
+  readonly name: string;
+  readonly secret: string;
+  readonly role?: 'source' | 'pipeline';
+}
+
+/** The connection that a secret's keys describe, to a source or to where a pipeline lands. Throws `AccessDenied` naming the key that is missing or unusable. */
+export function parseConnection(engine: ResolvedSource['engine'], keys: Keys, owner: Owner): Connection {
+  return engine === 'Snowflake' ? parseSnowflake(keys, owner) : parseServer(keys, owner);
+}
+
+/** The keys that `parseConnection` reads back as the same connection. */
+export function formatConnection(connection: Connection): Keys {
+  const { host, port, user, password, database, ca, snowflake } = connection;
+  if (snowflake !== undefined) return formatSnowflake(connection, snowflake);
+  return { host, port: String(port), user, password, database, ...(ca === undefined ? {} : { ca }) };
+}
+
+function parseServer(keys: Keys, owner: Owner): Connection {
+  const takes = 'It takes the keys host, port, user, password and database, and ca where TLS is used.';
+  const port = Number(need(keys, 'port', owner, takes));
+  if (!Number.isSafeInteger(port) || port < 1 || port > 65_535)
+    throw refused(owner, 'has no usable port', 'The key port is a number from 1 to 65535.');
   return {
-    host: need('host'),
+    host: need(keys, 'host', owner, takes),
     port,
-    user: need('user'),
+    user: need(keys, 'user', owner, takes),
     password: keys.password ?? '',
-    database: need('database'),
+    database: need(keys, 'database', owner, takes),
     ...(keys.ca === undefined ? {} : { ca: keys.ca }),
   };
 }
 
-/** The keys of the secret by which tasks reach a source; `parseConnection` reads them. */
-export function formatConnection({
-  host,
-  port,
-  user,
-  password,
-  database,
-  ca,
-}: Connection): Readonly<Record<string, string>> {
-  return { host, port: String(port), user, password, database, ...(ca === undefined ? {} : { ca }) };
+const snowflakeKeys =
+  'For Snowflake it takes the keys account, user, database, one of password, privateKey (and passphrase) and token, and optionally warehouse, role and accessUrl.';
+
+function parseSnowflake(keys: Keys, owner: Owner): Connection {
+  const account = need(keys, 'account', owner, snowflakeKeys);
+  if (!/^[A-Za-z0-9][A-Za-z0-9._-]*$/.test(account))
+    throw refused(owner, 'has no usable account', 'Write the account identifier, such as myorg-account123.');
+  const url = URL.parse(keys.accessUrl ?? `https://${account}.snowflakecomputing.com`);
+  if (url === null || !/^https?:$/.test(url.protocol))
+    throw refused(owner, 'has no usable accessUrl', 'The key accessUrl is a URL such as https://host.');
+  return {
+    host: url.hostname,
+    port: Number(url.port || (url.protocol === 'http:' ? 80 : 443)),
+    user: need(keys, 'user', owner, snowflakeKeys),
+    password: keys.password ?? '',
+    database: need(keys, 'database', owner, snowflakeKeys),
+    snowflake: {
+      account,
+      credential: credentialOf(keys, owner),
+      ...optional(keys, 'warehouse'),
+      ...optional(keys, 'role'),
+      ...optional(keys, 'schema'),
+      ...(keys.accessUrl === undefined ? {} : { accessUrl: url.origin }),
+    },
+  };
+}
+
+function credentialOf(keys: Keys, owner: Owner): SnowflakeAccess['credential'] {
+  const { password, privateKey, passphrase, token } = keys;
+  const given = [password, privateKey, token].filter((value) => value !== undefined && value !== '');
+  if (given.length !== 1)
+    throw refused(owner, `has ${given.length} of the keys password, privateKey and token`, snowflakeKeys);
+  if (token) return { kind: 'token', token };
+  if (privateKey) return { kind: 'keyPair', privateKey, ...(passphrase ? { passphrase } : {}) };
+  return { kind: 'password' };
+}
+
+function formatSnowflake({ user, password, database }: Connection, access: SnowflakeAccess): Keys {
+  const { account, credential, warehouse, role, schema, accessUrl } = access;
+  const { kind: _, ...secrets } = credential;
+  const all = { account, user, database, password, ...secrets, warehouse, role, schema, accessUrl };
+  return Object.fromEntries(
+    Object.entries(all).flatMap(([key, value]) => (value === undefined || value === '' ? [] : [[key, value]])),
+  );
+}
+
+function optional<Key extends string>(keys: Keys, key: Key): { [K in Key]?: string } {
+  const value = keys[key];
+  const found: { [K in Key]?: string } = {};
+  if (value !== undefined && value !== '') found[key] = value;
+  return found;
+}
+
+function need(keys: Keys, key: string, owner: Owner, advice: string): string {
+  const value = keys[key];
+  if (value !== undefined && value !== '') return value;
+  throw refused(owner, `has no key "${key}"`, advice);
+}
+
+function refused({ name, secret, role = 'source' }: Owner, found: string, advice: string): ParityError {
+  return new ParityError('AccessDenied', `the secret "${secret}" of ${role} "${name}" ${found}`, {
+    subject: name,
+    advice,
+  });
 }

@@ -107,6 +107,10 @@ function kindOf(engine: ResolvedSource['engine']): EmbeddedKind {
       return postgresServer;
     case 'MySQL':
       return mysqlServer;
+    case 'Snowflake':
+      throw new ParityError('UnsupportedFeature', 'Starting Snowflake: there is no server of it to start.', {
+        advice: 'Name an account with sources[].external.',
+      });
   }
 }
 

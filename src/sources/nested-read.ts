@@ -11,5 +11,5 @@ export function castNested({ field, sqlType }: SourceTableColumn, value: string)
 }
 
 function keepsText(sqlType: string): boolean {
-  return /^(json|text|longtext|mediumtext|varchar\b.*)$/i.test(sqlType);
+  return /^(json|text|longtext|mediumtext|string|varchar\b.*)$/i.test(sqlType);
 }

@@ -3,6 +3,7 @@ import type { DataType, Field } from '../lake/types.ts';
 import { ParityError } from '../support/error.ts';
 import { planMysql } from './mysql-types.ts';
 import { planPostgres } from './postgres-types.ts';
+import { planSnowflake } from './snowflake-types.ts';
 import type { PlanOptions } from './source.ts';
 
 const plain: PlanOptions = { primaryKey: [], cursor: undefined, columns: [] };
@@ -23,33 +24,36 @@ function errorOf(action: () => unknown): ParityError {
 
 describe('the type of a column in a source', () => {
   const nested: DataType = { kind: 'array', element: { kind: 'long' }, containsNull: true };
-  const cases: readonly [DataType, string, string][] = [
-    [{ kind: 'byte' }, 'smallint', 'tinyint'],
-    [{ kind: 'short' }, 'smallint', 'smallint'],
-    [{ kind: 'integer' }, 'integer', 'int'],
-    [{ kind: 'long' }, 'bigint', 'bigint'],
-    [{ kind: 'float' }, 'real', 'float'],
-    [{ kind: 'double' }, 'double precision', 'double'],
-    [{ kind: 'boolean' }, 'boolean', 'tinyint(1)'],
-    [{ kind: 'string' }, 'text', 'longtext'],
-    [{ kind: 'binary' }, 'bytea', 'longblob'],
-    [{ kind: 'date' }, 'date', 'date'],
-    [{ kind: 'timestamp' }, 'timestamp(6) with time zone', 'datetime(6)'],
-    [{ kind: 'timestamp_ntz' }, 'timestamp(6) without time zone', 'datetime(6)'],
-    [{ kind: 'decimal', precision: 38, scale: 10 }, 'numeric(38,10)', 'decimal(38,10)'],
-    [nested, 'json', 'longtext'],
+  const cases: readonly [DataType, string, string, string][] = [
+    [{ kind: 'byte' }, 'smallint', 'tinyint', 'number(3,0)'],
+    [{ kind: 'short' }, 'smallint', 'smallint', 'number(5,0)'],
+    [{ kind: 'integer' }, 'integer', 'int', 'number(10,0)'],
+    [{ kind: 'long' }, 'bigint', 'bigint', 'number(19,0)'],
+    [{ kind: 'float' }, 'real', 'float', 'float'],
+    [{ kind: 'double' }, 'double precision', 'double', 'float'],
+    [{ kind: 'boolean' }, 'boolean', 'tinyint(1)', 'boolean'],
+    [{ kind: 'string' }, 'text', 'longtext', 'varchar'],
+    [{ kind: 'binary' }, 'bytea', 'longblob', 'binary'],
+    [{ kind: 'date' }, 'date', 'date', 'date'],
+    [{ kind: 'timestamp' }, 'timestamp(6) with time zone', 'datetime(6)', 'timestamp_ltz(6)'],
+    [{ kind: 'timestamp_ntz' }, 'timestamp(6) without time zone', 'datetime(6)', 'timestamp_ntz(6)'],
+    [{ kind: 'decimal', precision: 38, scale: 10 }, 'numeric(38,10)', 'decimal(38,10)', 'number(38,10)'],
+    [nested, 'json', 'longtext', 'array'],
   ];
-  for (const [type, postgres, mysql] of cases) {
-    it(`is ${postgres} in Postgres and ${mysql} in MySQL for ${type.kind}`, () => {
+  for (const [type, postgres, mysql, snowflake] of cases) {
+    it(`is ${postgres} in Postgres, ${mysql} in MySQL and ${snowflake} in Snowflake for ${type.kind}`, () => {
       assert.equal(planPostgres('t', [field('c', type)], plain).columns[0]?.sqlType, postgres);
       assert.equal(planMysql('t', [field('c', type)], plain).columns[0]?.sqlType, mysql);
+      assert.equal(planSnowflake('t', [field('c', type)], plain).columns[0]?.sqlType, snowflake);
     });
   }
 
   it('is refused by the column’s name where the engine has none that is exact', () => {
-    const error = errorOf(() => planMysql('t', [field('deep', { kind: 'decimal', precision: 38, scale: 38 })], plain));
-    assert.equal(error.code, 'UnsupportedFeature');
-    assert.match(error.message, /column deep is decimal\(38,38\)/);
+    for (const plan of [planMysql, planSnowflake]) {
+      const error = errorOf(() => plan('t', [field('deep', { kind: 'decimal', precision: 38, scale: 38 })], plain));
+      assert.equal(error.code, 'UnsupportedFeature');
+      assert.match(error.message, /column deep is decimal\(38,38\)/);
+    }
   });
 
   it('gives text in a MySQL key the length that its data needs', () => {

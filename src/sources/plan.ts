@@ -85,7 +85,7 @@ function checkNames(table: string, columns: readonly Field[], limits: Limits): v
 
 /** A type's name and nothing else: it becomes part of a statement. */
 const typeName =
-  /^[a-z][a-z0-9_]*( [a-z][a-z0-9_]*)*(\(\d{1,4}( ?, ?\d{1,4})?\))?( unsigned| with time zone| without time zone)?(\[\])?$/i;
+  /^[a-z][a-z0-9_]*( [a-z][a-z0-9_]*)*(\(\d{1,9}( ?, ?\d{1,4})?\))?( unsigned| with time zone| without time zone)?(\[\])?$/i;
 const enumType = /^enum\('[^'\\\0]{1,255}'(, ?'[^'\\\0]{1,255}'){0,999}\)$/i;
 
 /** Whether the type is an enumeration of values, `enum('a','b')`. */

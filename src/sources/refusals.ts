@@ -9,6 +9,9 @@ const reasons = {
   infinity: 'an infinite number',
   negativeZero: 'a negative zero (-0.0)',
   range: 'a date or time outside the years 1 to 9999',
+  notUtf8: 'text that is not valid UTF-8',
+  longText: 'text of more than 16 MiB',
+  longBinary: 'binary of more than 8 MiB',
 } as const;
 
 export type RefusalReason = keyof typeof reasons;

@@ -8,23 +8,31 @@ import { mysqlIdentifier } from './mysql-types.ts';
 import { clientOptions as postgresOptions } from './postgres.ts';
 import { diagnosePostgres } from './postgres-errors.ts';
 import { pgIdentifier } from './postgres-types.ts';
+import { createRunSchema, dropRunSchemas } from './snowflake-schema.ts';
 import type { Connection } from './source.ts';
 import { toSourceError } from './source-errors.ts';
 
+/** Whose a thing is that a run has made. */
+export interface RunMark {
+  readonly uid: string;
+  readonly installation: string;
+}
+
 /**
  * Makes the run's own database on a server that was there, and returns the connection to it: `parity_<uid>`, and one for each source where several
- * share a server. Again it does nothing. Nothing else on the server is touched. `beforeMaking` is awaited once the server has let us in: until then
+ * share a server. In Snowflake it is a schema of the connection's database. Again it does nothing. Nothing else on the server is touched. `beforeMaking` is awaited once the server has let us in: until then
  * nothing has been made that would have to be dropped.
  * Throws `AccessDenied` naming host and user, `Unreachable`.
  */
 export async function createRunDatabase(
   connection: Connection,
   engine: ResolvedSource['engine'],
-  uid: string,
+  run: RunMark,
   source?: string,
   beforeMaking?: () => Promise<void>,
 ): Promise<Connection> {
-  const database = databaseName(uid, source);
+  const database = databaseName(run.uid, source);
+  if (engine === 'Snowflake') return await createRunSchema(connection, database, run, beforeMaking);
   await onServer(connection, engine, `making database ${database}`, async (server) => {
     const databases = await server.databases();
     await beforeMaking?.();
@@ -37,9 +45,10 @@ export async function createRunDatabase(
 export async function dropRunDatabase(
   connection: Connection,
   engine: ResolvedSource['engine'],
-  uid: string,
+  run: RunMark,
 ): Promise<void> {
-  const own = databaseName(uid);
+  const own = databaseName(run.uid);
+  if (engine === 'Snowflake') return await dropRunSchemas(connection, own, run);
   await onServer(connection, engine, `dropping database ${own}`, async (server) => {
     for (const name of await server.databases())
       if (name === own || name.startsWith(`${own}_`)) await server.drop(name);
@@ -60,7 +69,7 @@ interface Server {
 
 async function onServer(
   connection: Connection,
-  engine: ResolvedSource['engine'],
+  engine: Exclude<ResolvedSource['engine'], 'Snowflake'>,
   doing: string,
   action: (server: Server) => Promise<void>,
 ): Promise<void> {

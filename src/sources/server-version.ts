@@ -6,6 +6,8 @@ import { clientOptions as mysqlOptions } from './mysql-client.ts';
 import { diagnoseMysql } from './mysql-errors.ts';
 import { clientOptions as postgresOptions } from './postgres.ts';
 import { diagnosePostgres } from './postgres-errors.ts';
+import { connectSnowflake } from './snowflake-client.ts';
+import { diagnoseSnowflake } from './snowflake-errors.ts';
 import type { Connection } from './source.ts';
 import { toSourceError } from './source-errors.ts';
 
@@ -19,6 +21,8 @@ export async function askServer(engine: ResolvedSource['engine'], connection: Co
       return await askPostgres(connection);
     case 'MySQL':
       return await askMysql(connection);
+    case 'Snowflake':
+      return await askSnowflake(connection);
   }
 }
 
@@ -79,5 +83,18 @@ async function askMysql(connection: Connection): Promise<string> {
     );
   } finally {
     client?.destroy();
+  }
+}
+
+async function askSnowflake(connection: Connection): Promise<string> {
+  const client = await connectSnowflake(connection, AbortSignal.timeout(12 * timeoutMs));
+  try {
+    const [row] = await client.run('SELECT CURRENT_VERSION() AS "version"');
+    return row?.version ?? '';
+  } catch (error) {
+    const doing = 'asking for its version';
+    throw toSourceError(error, { engine: 'Snowflake', doing, connection }, diagnoseSnowflake(connection));
+  } finally {
+    await client.close();
   }
 }

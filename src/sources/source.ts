@@ -14,6 +14,24 @@ export interface Connection {
   readonly ca?: string;
   /** Schema of Postgres where tables are looked for. Left out: the user's own search path. */
   readonly schema?: string;
+  /** What Snowflake needs beside a user and a database. There is `host` the account's, and `password` is empty where another credential is used. */
+  readonly snowflake?: SnowflakeAccess;
+}
+
+export interface SnowflakeAccess {
+  readonly account: string;
+  readonly credential:
+    | { readonly kind: 'password' }
+    /** PEM of the user's private key, and what it is encrypted with. */
+    | { readonly kind: 'keyPair'; readonly privateKey: string; readonly passphrase?: string }
+    | { readonly kind: 'token'; readonly token: string };
+  /** Names as one writes them in SQL: unquoted ones are folded to upper case. Left out: the user's defaults. */
+  readonly warehouse?: string;
+  readonly role?: string;
+  /** The run's own; left out until it has been made. */
+  readonly schema?: string;
+  /** Where the account answers, if not at `https://<account>.snowflakecomputing.com`. */
+  readonly accessUrl?: string;
 }
 
 /** One table as a source holds it. */

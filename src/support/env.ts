@@ -42,6 +42,23 @@ export const env = {
           : [],
       ),
     ),
+  /** Keeps the Snowflake driver from asking where it runs (by requests to cloud metadata addresses), loading a native part, and reporting on it. */
+  quietSnowflakeDriver: (): void => {
+    process.env.SNOWFLAKE_DISABLE_PLATFORM_DETECTION = 'true';
+    process.env.SNOWFLAKE_DISABLE_MINICORE = 'true';
+    process.env.SF_TELEMETRY_DISABLE_CONNECTION_SHAPE = 'true';
+  },
+  /** Has what this process makes in the folder for temporary files go to another one while the action runs. */
+  withTempFolder: async <Result>(folder: string, action: () => Promise<Result>): Promise<Result> => {
+    const before = process.env.TMPDIR;
+    process.env.TMPDIR = folder;
+    try {
+      return await action();
+    } finally {
+      if (before === undefined) delete process.env.TMPDIR;
+      else process.env.TMPDIR = before;
+    }
+  },
   isCI: (): boolean => process.env.CI === 'true',
 } as const;
 

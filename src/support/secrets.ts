@@ -38,7 +38,10 @@ export async function writeSecret(folder: string, name: string, keys: Readonly<R
 }
 
 /** What errors say in clear. */
-const publicKeys: ReadonlySet<string> = new Set(['host', 'port', 'user', 'database', 'ca', 'region', 'endpoint']);
+const publicKeys: ReadonlySet<string> = new Set([
+  ...['host', 'port', 'user', 'database', 'ca', 'region', 'endpoint'],
+  ...['account', 'warehouse', 'role', 'schema', 'accessUrl'],
+]);
 
 async function keysOf(folder: string): Promise<Record<string, string> | undefined> {
   let names: string[];

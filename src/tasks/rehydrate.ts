@@ -194,4 +194,5 @@ function notExercised(engine: OpenSource['spec']['engine'], used: ReadonlySet<st
 const lostTypes: Readonly<Record<OpenSource['spec']['engine'], readonly string[]>> = {
   Postgres: ['uuid', 'jsonb', 'enum', 'citext', 'interval', 'time', 'inet', 'varchar', 'char'],
   MySQL: ['unsigned', 'enum', 'json', 'timestamp', 'time', 'year', 'bit', 'varchar', 'char'],
+  Snowflake: ['timestamp_tz', 'variant', 'time', 'geography', 'vector', 'char'],
 };

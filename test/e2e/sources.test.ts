@@ -209,7 +209,7 @@ describe('sources on a node, with Argo CD and without', function () {
   async function published(scope: Scope, source: ResolvedSource): Promise<Connection> {
     const { data } = await kube.get(secrets, { namespace, name: sourceName(scope.hold.run.uid, source.name) });
     const text = Object.entries(data ?? {}).map(([key, value]) => [key, Buffer.from(value, 'base64').toString()]);
-    return parseConnection(Object.fromEntries(text), source.name, 'published');
+    return parseConnection(source.engine, Object.fromEntries(text), { name: source.name, secret: 'published' });
   }
 
   function applicationOf(scope: Scope, source: ResolvedSource): Promise<Application> {

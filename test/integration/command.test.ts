@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { expect } from 'chai';
 import mysql from 'mysql2/promise';
+import { formatConnection } from '../../src/sources/connection.ts';
 import { sharedServer } from '../support/databases.ts';
 import { type CommandResult, Place, root, smallSpec, startJobs } from '../support/runs.ts';
 
@@ -110,15 +111,11 @@ describe('a run of a command', function () {
 
   it('that lands in a database of another server is read there, and the database goes with the run', async () => {
     const server = (await sharedServer('MySQL')).connection;
-    const keys = { ...server, port: String(server.port) };
-    const { ca: _, ...secret } = keys;
     const { result, left } = await runWith(
       'Load',
       { outputs: { database: { engine: 'MySQL', secretRef: { name: 'landing' } } } },
       undefined,
-      {
-        landing: secret,
-      },
+      { landing: formatConnection(server) },
     );
     expect(result.exitCode, result.stdout + result.stderr).to.equal(0);
     expect(left).to.equal('nothing');

@@ -8,12 +8,14 @@ import type { Relation } from '../../src/lake/relation.ts';
 import { type Bench, contextFor, openBench } from '../../src/pipelines/reference.fixture.ts';
 import { databaseAccess } from '../../src/pipelines/reference-source.ts';
 import type { SnapshotPoint } from '../../src/run/types.ts';
+import { formatConnection } from '../../src/sources/connection.ts';
 import { sourceDriver } from '../../src/sources/registry.ts';
 import { ParityError } from '../../src/support/error.ts';
 import { sideRelation, snapshotRelation, withoutColumns } from '../../src/tasks/relations.ts';
 import { runSync } from '../../src/tasks/sync.ts';
 import type { Resolution, TaskContext } from '../../src/tasks/task.ts';
 import { sharedServer } from '../support/databases.ts';
+import { ownSchema, sharedSnowflake } from '../support/snowflake.ts';
 
 const lake = join(import.meta.dirname, '../../examples/lake');
 const signal = new AbortController().signal;
@@ -31,24 +33,32 @@ const cases: readonly {
   { engine: 'Postgres', omit: [], table: 'airports', base: 2, target: 5, key: ['faa'] },
   { engine: 'MySQL', omit: ['float_special', 'double_special'], table: 'types', base: 1, target: 3, key: ['id'] },
   { engine: 'MySQL', omit: [], table: 'planes', base: 4, target: 9, key: ['tailnum'] },
+  { engine: 'Snowflake', omit: [], table: 'types', base: 1, target: 3, key: ['id'] },
+  { engine: 'Snowflake', omit: [], table: 'airports', base: 2, target: 5, key: ['faa'] },
 ];
 
 describe('the sync task with a real source', () => {
   let bench: Bench;
+  let schema: Awaited<ReturnType<typeof ownSchema>>;
 
-  before(async () => {
+  before(async function () {
+    this.timeout(120_000);
     bench = await openBench();
+    schema = await ownSchema(await sharedSnowflake());
     for (const table of ['types', 'airports', 'planes'])
       await cp(join(lake, table), join(bench.folder, 'workspace/snapshot', table), { recursive: true });
   });
-  after(() => bench.close());
+  after(async () => {
+    await schema?.close();
+    await bench.close();
+  });
 
   for (const { engine, omit, table, base, target, key } of cases) {
     const pipeline = { name: 'candidate', cursorBound: 'Inclusive', reference: { bug: 'None' } } as const;
     const source = `${engine.toLowerCase()}-${table}`;
 
     const contextOf = async (step: string, mode: 'Full' | 'Incremental', at: SnapshotPoint): Promise<TaskContext> => {
-      const { connection } = await sharedServer(engine);
+      const { connection } = engine === 'Snowflake' ? schema : await sharedServer(engine);
       const request = { pipeline: pipeline.name, step, source, mode, tables: [table], at };
       const context = contextFor(bench, request, { pipeline, keys: { [table]: key } });
       const spec: ResolvedSpec = {
@@ -63,18 +73,17 @@ describe('the sync task with a real source', () => {
             engine,
             tables: [table],
             columns: omit.map((column) => ({ table, column, omit: true })),
-            provider: { kind: 'embedded' },
+            provider: engine === 'Snowflake' ? { kind: 'external', secretRef: { name: source } } : { kind: 'embedded' },
           },
         ],
       };
       const resolution: Resolution = {
         tables: [{ name: table, version: target, baseVersion: base, rows: 0, sizeBytes: 0, copyBytes: 0, files: 0 }],
       };
-      const { ca: _, ...keys } = connection;
       return {
         ...context,
         file: { ...context.file, spec },
-        secret: async () => ({ ...keys, port: String(keys.port) }),
+        secret: async () => formatConnection(connection),
         // The caller says what it expects: the contract leaves the type to whoever asks.
         detailOf: async <Detail>(): Promise<Detail> => JSON.parse(JSON.stringify(resolution)),
       };

@@ -4,6 +4,7 @@ import pg from 'pg';
 import type { ResolvedSource, ResolvedTable } from '../../src/api/resolved.ts';
 import { rowDigest } from '../../src/compare/row-digest.ts';
 import { openSource } from '../../src/sources/connect.ts';
+import { connectSnowflake } from '../../src/sources/snowflake-client.ts';
 import type { Connection } from '../../src/sources/source.ts';
 import { runAdvance } from '../../src/tasks/advance.ts';
 import { runRehydrate } from '../../src/tasks/rehydrate.ts';
@@ -28,9 +29,10 @@ const names = all.map(({ name }) => name);
 const omitted: Record<ResolvedSource['engine'], readonly string[]> = {
   Postgres: ['text_nul'],
   MySQL: ['float_special', 'double_special'],
+  Snowflake: [],
 };
 
-for (const engine of ['Postgres', 'MySQL'] as const) {
+for (const engine of ['Postgres', 'MySQL', 'Snowflake'] as const) {
   describe(`rehydrating and advancing ${engine} from the example lake`, function () {
     this.timeout(300_000);
     let run: SourceRun;
@@ -68,7 +70,7 @@ for (const engine of ['Postgres', 'MySQL'] as const) {
       assert.deepEqual(detail.tables[6]?.notes, ['no primary key: no key was named']);
       assert.match(detail.tables[7]?.notes[0] ?? '', /^no primary key: key \(origin\) has 25334 duplicates/);
       assert.equal(summary.tables, names.length);
-      assert.include(detail.typesNotExercised, engine === 'Postgres' ? 'uuid' : 'unsigned');
+      assert.include(detail.typesNotExercised, { Postgres: 'uuid', MySQL: 'unsigned', Snowflake: 'vector' }[engine]);
     });
 
     it('brings every table to its target, and proves it', async () => {
@@ -204,6 +206,13 @@ async function execute(engine: ResolvedSource['engine'], connection: Connection,
       const client = await mysql.createConnection(connection);
       await client.query(sql);
       await client.end();
+      return;
+    }
+    case 'Snowflake': {
+      const client = await connectSnowflake(connection, new AbortController().signal);
+      // Its names keep their case only in quotes.
+      await client.run(sql.replaceAll(/\b(airlines|airports|name|faa)\b/g, '"$1"'));
+      await client.close();
       return;
     }
   }

@@ -165,19 +165,20 @@ for (const engineName of ['Postgres', 'MySQL'] as const) {
 
     it('has a database of its own for a run, and nothing after it', async () => {
       const { connection } = await sharedServer(engineName);
-      const uid = crypto.randomUUID();
+      const run = { uid: crypto.randomUUID(), installation: 'test' };
       const before = await databases(engineName, connection);
-      const one = await createRunDatabase(connection, engineName, uid, 'one');
-      const two = await createRunDatabase(connection, engineName, uid, 'two');
-      assert.deepEqual(await createRunDatabase(connection, engineName, uid, 'one'), one);
-      const bystander = await createRunDatabase(connection, engineName, crypto.randomUUID());
+      const one = await createRunDatabase(connection, engineName, run, 'one');
+      const two = await createRunDatabase(connection, engineName, run, 'two');
+      assert.deepEqual(await createRunDatabase(connection, engineName, run, 'one'), one);
+      const other = { uid: crypto.randomUUID(), installation: 'test' };
+      const bystander = await createRunDatabase(connection, engineName, other);
       const session = await driver.connect(two, { signal });
       await session.load(engine, driver.plan('t', rows(1).columns, plain), rows(3), quiet);
-      await dropRunDatabase(connection, engineName, uid);
-      await dropRunDatabase(connection, engineName, uid);
+      await dropRunDatabase(connection, engineName, run);
+      await dropRunDatabase(connection, engineName, run);
       await session.close();
       assert.deepEqual((await databases(engineName, connection)).sort(), [...before, bystander.database].sort());
-      await dropRunDatabase(connection, engineName, bystander.database.slice('parity_'.length));
+      await dropRunDatabase(connection, engineName, other);
       assert.deepEqual((await databases(engineName, connection)).sort(), before.sort());
     });
 

@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import { formatConnection } from '../../src/sources/connection.ts';
 import { sharedServer } from '../support/databases.ts';
 import { type CommandResult, Place, smallSpec, startJobs } from '../support/runs.ts';
 import {
@@ -188,8 +189,7 @@ describe('a run of a workflow of Temporal', function () {
     const place = await Place.open();
     try {
       // A server that outlives the driver: workflows go on while nobody follows them.
-      const { ca: _, port, ...connection } = (await sharedServer('Postgres')).connection;
-      await place.secret('shop', { ...connection, port: String(port) });
+      await place.secret('shop', formatConnection((await sharedServer('Postgres')).connection));
       const manifest = await place.manifest(fiftyTables(server.address));
       let uid = '';
       // Each time a little later: before the first workflow, between two of them, and when all have been started.

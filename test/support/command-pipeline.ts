@@ -37,7 +37,9 @@ switch (behaviour) {
 await rm(scratch, { recursive: true, force: true });
 
 async function landDelta(): Promise<void> {
-  const database = await openDatabase({ engine: request.source.engine, secretDir });
+  const { engine } = request.source;
+  if (engine === 'Snowflake') throw new Error('only Postgres and MySQL are read here');
+  const database = await openDatabase({ engine, secretDir });
   for (const { name, output } of request.tables) {
     if (output.format !== 'Delta') throw new Error('only Delta is landed here');
     const columns = await database.columns(name);

@@ -5,7 +5,8 @@ import { sourceDriver } from '../../src/sources/registry.ts';
 import type { Connection } from '../../src/sources/source.ts';
 
 const [engineName, name = '', rows = '0', scratch = ''] = process.argv.slice(2);
-if (engineName !== 'Postgres' && engineName !== 'MySQL') throw new Error('Postgres or MySQL');
+if (engineName !== 'Postgres' && engineName !== 'MySQL' && engineName !== 'Snowflake')
+  throw new Error('Postgres, MySQL or Snowflake');
 const connection: Connection = await json(process.stdin).then((value) => JSON.parse(JSON.stringify(value)));
 process.chdir('/');
 const engine = await openEngine({ scratch, memoryBytes: 512 * 1024 * 1024, threads: 1 });

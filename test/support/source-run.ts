@@ -8,11 +8,13 @@ import type { Engine } from '../../src/engine/engine.ts';
 import { openStore } from '../../src/lake/open.ts';
 import type { ObjectStore } from '../../src/lake/store.ts';
 import type { TaskInput } from '../../src/run/types.ts';
+import { formatConnection } from '../../src/sources/connection.ts';
 import { createRunDatabase, dropRunDatabase } from '../../src/sources/run-database.ts';
 import type { Connection } from '../../src/sources/source.ts';
 import type { Resolution, TaskContext } from '../../src/tasks/task.ts';
 import { sharedServer } from './databases.ts';
 import { resolveLake, specOf, takeSnapshot } from './snapshot-run.ts';
+import { sharedSnowflake } from './snowflake.ts';
 
 const lake = pathToFileURL(join(import.meta.dirname, '../../examples/lake')).href;
 
@@ -46,17 +48,17 @@ export async function openSourceRun(
   const resolution: Resolution = await resolveLake(run);
   const workspace = await openStore(run.workspace);
   const engine = await openEngine({ scratch: join(folder, 'scratch'), memoryBytes: 1024 ** 3, threads: 2 });
-  const uid = crypto.randomUUID();
-  const server = (await sharedServer(engineName)).connection;
-  const connection = await createRunDatabase(server, engineName, uid, 'shop');
+  const mark = { uid: crypto.randomUUID(), installation: 'test' };
+  const server =
+    engineName === 'Snowflake' ? (await sharedSnowflake()).connection : (await sharedServer(engineName)).connection;
+  const connection = await createRunDatabase(server, engineName, mark, 'shop');
   const source: ResolvedSource = {
     name: 'shop',
     engine: engineName,
     tables: tables.map(({ name }) => name),
     columns,
-    provider: { kind: 'embedded' },
+    provider: engineName === 'Snowflake' ? { kind: 'external', secretRef: { name: 'shop' } } : { kind: 'embedded' },
   };
-  const { ca: _, ...keys } = connection;
   return {
     engine,
     connection,
@@ -64,7 +66,7 @@ export async function openSourceRun(
     context: (input, { scenario = advances, signal = new AbortController().signal } = {}) => ({
       file: {
         id: input.kind,
-        run: { name: 'test', uid, installation: 'test' },
+        run: { name: 'test', ...mark },
         spec: { ...specOf(run), sources: [source], scenario },
         input,
       },
@@ -73,14 +75,14 @@ export async function openSourceRun(
       scratch: engine.scratch,
       signal,
       engine: async () => engine,
-      secret: async () => ({ ...keys, port: String(keys.port) }),
+      secret: async () => formatConnection(connection),
       progress: () => undefined,
       detailOf: async <Detail>() => structuredClone(resolution) as Detail,
     }),
     close: async () => {
       await engine.close();
       workspace.close();
-      await dropRunDatabase(server, engineName, uid);
+      await dropRunDatabase(server, engineName, mark);
       process.chdir(cwd);
       await rm(folder, { recursive: true, force: true });
     },

@@ -36,5 +36,6 @@ export type ReportFormat = (typeof REPORT_FORMATS)[number];
 export const SOURCE_ENGINES = [
   'Postgres',
   'MySQL',
+  'Snowflake',
 ] as const;
 export type SourceEngine = (typeof SOURCE_ENGINES)[number];

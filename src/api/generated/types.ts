@@ -230,9 +230,9 @@ export interface SourceSpec {
    */
   name: string;
   /**
-   * Which database.
+   * Which database. Snowflake is always an account that exists: it needs `external`.
    */
-  engine: 'Postgres' | 'MySQL';
+  engine: 'Postgres' | 'MySQL' | 'Snowflake';
   /**
    * Version of the server, such as `16` or `8.4`: a server that the run deploys has it, and any other is refused. Left out: the newest that the run knows where it deploys the server, else whatever is there.
    */
@@ -341,7 +341,7 @@ export interface SourceSpec {
    */
   external?: {
     /**
-     * Secret with the keys `host`, `port`, `user`, `password`, `database` and optionally `ca`.
+     * Secret with the keys `host`, `port`, `user`, `password`, `database` and optionally `ca`. For Snowflake: `account`, `user`, `database`, one of `password`, `privateKey` (with `passphrase` where it is encrypted) and `token`, and optionally `warehouse`, `role` and `accessUrl`.
      */
     secretRef: {
       /**

@@ -56,7 +56,7 @@ export class LocalRun {
     const { startServer } = options;
     this.#sources = new Sources({
       spec: file.spec,
-      uid: file.run.uid,
+      run: file.run,
       folders,
       secretFolders,
       ...(startServer === undefined ? {} : { startServer }),

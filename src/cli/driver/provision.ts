@@ -2,6 +2,7 @@ import { readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ResolvedSource, ResolvedSpec } from '../../api/resolved.ts';
 import { formatConnection, parseConnection, sourceSecret } from '../../sources/connection.ts';
+import type { RunMark } from '../../sources/run-database.ts';
 import type { Connection } from '../../sources/source.ts';
 import { ParityError } from '../../support/error.ts';
 import { throwIfAborted } from '../../support/retry.ts';
@@ -43,7 +44,7 @@ export function needsCluster({ name, provider }: ResolvedSource): ParityError {
 
 export interface SourcesOptions {
   readonly spec: ResolvedSpec;
-  readonly uid: string;
+  readonly run: RunMark;
   readonly folders: RunFolders;
   readonly secretFolders: readonly string[];
   /** What starts an embedded server. Default: the project's own. */
@@ -76,9 +77,9 @@ export class Sources {
         const { createRunDatabase } = await import('../../sources/run-database.ts');
         const connection = await this.#external(source, source.provider.secretRef.name);
         throwIfAborted(signal);
-        const { folders, uid } = this.#options;
+        const { folders, run } = this.#options;
         const intend = () => writeFile(databaseMark(folders, name), '', { mode: 0o600 });
-        return await this.#publish(source, await createRunDatabase(connection, source.engine, uid, name, intend));
+        return await this.#publish(source, await createRunDatabase(connection, source.engine, run, name, intend));
       }
       case 'argocd':
       case 'kubernetes':
@@ -131,7 +132,7 @@ export class Sources {
     const keys = await readSecret(secretName, this.#options.secretFolders);
     // Kept with the run from before anything is made: whoever removes the run needs it, and may not know where it came from.
     await writeSecret(this.#options.folders.secrets, secretName, keys);
-    return parseConnection(keys, source.name, secretName);
+    return parseConnection(source.engine, keys, { name: source.name, secret: secretName });
   }
 
   async #publish(source: ResolvedSource, connection: Connection): Promise<void> {

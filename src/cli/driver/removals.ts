@@ -94,9 +94,12 @@ function sourceRemoval(
         remove: async () => {
           if (!(await exists(databaseMark(folders, source.name)))) return;
           const keys = await readSecret(provider.secretRef.name, secretFolders);
-          const connection = parseConnection(keys, source.name, provider.secretRef.name);
+          const connection = parseConnection(source.engine, keys, {
+            name: source.name,
+            secret: provider.secretRef.name,
+          });
           const { dropRunDatabase } = await import('../../sources/run-database.ts');
-          await dropRunDatabase(connection, source.engine, file.run.uid);
+          await dropRunDatabase(connection, source.engine, file.run);
         },
       };
     case 'argocd':

@@ -2,8 +2,8 @@ import { mkdir, readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Engine } from '../engine/engine.ts';
 import { quoteIdentifier, quoteString } from '../engine/sql.ts';
-import { engineType } from '../lake/relation-types.ts';
-import type { Field } from '../lake/types.ts';
+import { engineType } from './relation-types.ts';
+import type { Field } from './types.ts';
 
 export interface ParquetFile {
   /** Absolute. */
