@@ -7,7 +7,7 @@ import { jobs, type KubeObject, keyOf, type MetadataOnly, nameOf, pods, type Res
 import { Mirror, metadataOf, objectsOf } from '../src/kube/watch.ts';
 import { ParityError, toParityError } from '../src/support/error.ts';
 import { log } from '../src/support/log.ts';
-import { within } from '../src/support/retry.ts';
+import { delay, within } from '../src/support/retry.ts';
 import { Recorder } from './kube/events.ts';
 import { type HealthServer, startHealthServer } from './kube/health.ts';
 import { type Leadership, leadOnce, leaseStore } from './kube/lease.ts';
@@ -30,6 +30,7 @@ import type { Reach } from './runs/server-state.ts';
 import { statefulSetSources } from './runs/statefulsets.ts';
 import { hasEnded } from './runs/status.ts';
 import { type RunObject, runs, type SourceProvider } from './runs/types.ts';
+import { sweep } from './sweep/sweep.ts';
 
 export interface StartOptions extends FreezeOptions {
   /** How the cluster is reached: kubeconfig, context, or this pod's own account. */
@@ -48,6 +49,8 @@ export interface StartOptions extends FreezeOptions {
   readonly healthPort?: number;
   /** Runs that are looked at at once. Default 8. */
   readonly concurrency?: number;
+  /** Time between two looks for what belongs to no living run, in ms; left out: never. */
+  readonly sweepMs?: number;
   /** First and longest wait after a reconcile that failed, in ms. Default 500 and 300,000. */
   readonly retryBaseMs?: number;
   readonly retryMaxMs?: number;
@@ -166,6 +169,7 @@ class Work {
   readonly #processes: ProcessExecutor;
   readonly #embedded: EmbeddedSources;
   readonly #hands: Hands;
+  #sweeping: Promise<void> = Promise.resolve();
 
   constructor(kube: KubeClient, options: StartOptions, metrics: Metrics, leadership: Leadership | undefined) {
     this.#options = options;
@@ -216,12 +220,15 @@ class Work {
     for (const mirror of [...this.#runs, ...this.#children]) mirror.start();
     // Nothing is decided before all runs are known: whether there is room for another one depends on them.
     void Promise.all(this.#runs.map((mirror) => mirror.synced)).then(() => this.#queue.start());
+    const { sweepMs } = this.#options;
+    if (sweepMs !== undefined) this.#sweeping = this.#sweepEvery(sweepMs);
   }
 
   async stop(): Promise<void> {
     const graceMs = this.#options.graceMs ?? 10_000;
     await this.#queue.drain(this.#abort.signal.aborted ? 0 : graceMs);
     this.#abort.abort();
+    await this.#sweeping;
     await Promise.all([...this.#runs, ...this.#children].map((mirror) => mirror.stop()));
     await this.#processes.close();
     await this.#embedded.close();
@@ -331,6 +338,23 @@ class Work {
         return applicationSources(this.#options.reach);
       case 'kubernetes':
         return statefulSetSources(this.#options.reach);
+    }
+  }
+
+  async #sweepEvery(ms: number): Promise<void> {
+    const { signal } = this.#abort;
+    while (!signal.aborted) {
+      // Some sooner, some later: installations of one cluster don't look all at once.
+      await delay(ms * (0.9 + Math.random() * 0.2), signal).catch(() => undefined);
+      if (signal.aborted) return;
+      try {
+        for (const { kind, outcome } of await sweep(this.#contextFor(signal))) {
+          this.#metrics.leakedObjects.inc({ kind });
+          if (typeof outcome === 'object') this.#metrics.cleanupFailures.inc({ kind });
+        }
+      } catch (error) {
+        if (!signal.aborted) log.warn('a look for what was left failed', { error });
+      }
     }
   }
 

@@ -6,8 +6,11 @@ import {
   DeleteObjectsCommand,
   GetBucketTaggingCommand,
   GetBucketVersioningCommand,
+  ListBucketsCommand,
+  type ListBucketsCommandOutput,
   ListMultipartUploadsCommand,
   ListObjectsV2Command,
+  type ListObjectsV2CommandOutput,
   ListObjectVersionsCommand,
   type ObjectIdentifier,
   PutBucketTaggingCommand,
@@ -48,6 +51,43 @@ export async function createBucket(admin: BucketAdmin, tags: Readonly<Record<str
     }
     const TagSet = Object.entries(tags).map(([Key, Value]) => ({ Key, Value }));
     await admin.client.send(new PutBucketTaggingCommand({ Bucket: bucket, Tagging: { TagSet } }));
+  });
+}
+
+/** Names of all buckets of these credentials. */
+export async function bucketNames(admin: BucketAdmin): Promise<readonly string[]> {
+  return await tell(admin, 'Listing the buckets beside', async () => {
+    const names: string[] = [];
+    for (let next: string | undefined = ''; next !== undefined; ) {
+      const page: ListBucketsCommandOutput = await admin.client.send(
+        new ListBucketsCommand(next === '' ? {} : { ContinuationToken: next }),
+      );
+      names.push(...(page.Buckets ?? []).flatMap(({ Name }) => Name ?? []));
+      next = page.ContinuationToken;
+    }
+    return names;
+  });
+}
+
+/** Names of what lies directly under the location and has something below it. */
+export async function folderNames(admin: BucketAdmin): Promise<readonly string[]> {
+  const { bucket, root } = admin.location;
+  const prefix = root === '' ? '' : `${root}/`;
+  return await tell(admin, 'Listing', async () => {
+    const names: string[] = [];
+    for (let next: string | undefined = ''; next !== undefined; ) {
+      const page: ListObjectsV2CommandOutput = await admin.client.send(
+        new ListObjectsV2Command({
+          Bucket: bucket,
+          Prefix: prefix,
+          Delimiter: '/',
+          ...(next === '' ? {} : { ContinuationToken: next }),
+        }),
+      );
+      names.push(...(page.CommonPrefixes ?? []).flatMap(({ Prefix = '' }) => Prefix.slice(prefix.length, -1)));
+      next = page.NextContinuationToken;
+    }
+    return names;
   });
 }
 

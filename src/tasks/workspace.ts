@@ -3,7 +3,16 @@ import { join } from 'node:path';
 import type { ResolvedStorage } from '../api/resolved.ts';
 import { type FileLocation, parseLocation, type S3Location } from '../lake/location.ts';
 import { openStore } from '../lake/open.ts';
-import { bucketAdmin, bucketTags, createBucket, deleteBucket, emptyBucket, isEmpty } from '../lake/s3-admin.ts';
+import {
+  bucketAdmin,
+  bucketNames,
+  bucketTags,
+  createBucket,
+  deleteBucket,
+  emptyBucket,
+  folderNames,
+  isEmpty,
+} from '../lake/s3-admin.ts';
 import { ParityError } from '../support/error.ts';
 import { makeFolder } from '../support/folder.ts';
 import type { RunIdentity } from './task.ts';
@@ -77,6 +86,35 @@ export async function removeWorkspace(
     case 's3':
       return await removeObjects(plan, location, run, secret, signal);
   }
+}
+
+/** A place whose name is a workspace's, under a location where runs work. */
+export interface FoundWorkspace {
+  readonly uid: string;
+  readonly plan: WorkspacePlan;
+}
+
+/** The places under a location that are named as workspaces; whose they are, only their marks say. Throws the store's errors. */
+export async function listWorkspaces(base: ResolvedStorage, secret: Secret): Promise<readonly FoundWorkspace[]> {
+  const names = await placesIn(base, secret);
+  return names.flatMap((name) => {
+    const uid = /^parity-([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})$/.exec(name)?.[1];
+    return uid === undefined ? [] : [{ uid, plan: planWorkspace(base, uid) }];
+  });
+}
+
+async function placesIn(base: ResolvedStorage, secret: Secret): Promise<readonly string[]> {
+  if (base.location === 's3://') {
+    const anywhere = parseLocation('s3://any', base);
+    if (anywhere.scheme !== 's3') return [];
+    return await withAdmin(anywhere, secret, bucketNames);
+  }
+  const location = parseLocation(base.location, base);
+  if (location.scheme === 's3') return await withAdmin(location, secret, folderNames);
+  return await readdir(location.root).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return [];
+    throw error;
+  });
 }
 
 /** The workspace's mark; undefined where there is none, or no such place. */

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
-import { CreateBucketCommand, ListBucketsCommand, S3Client } from '@aws-sdk/client-s3';
+import { CreateBucketCommand, ListBucketsCommand, ListObjectsV2Command, S3Client } from '@aws-sdk/client-s3';
 import { env } from '../../src/support/env.ts';
 import { freePorts } from './free-ports.ts';
 
@@ -24,6 +24,10 @@ export interface SeaweedFs {
   readonly writer: S3Keys;
   /** Makes a bucket and returns its name. */
   createBucket(name: string): Promise<string>;
+  /** Keys of the objects in a bucket, up to 1,000. */
+  objects(bucket: string): Promise<readonly string[]>;
+  /** Names of the buckets. */
+  buckets(): Promise<readonly string[]>;
   stop(): Promise<void>;
 }
 
@@ -110,6 +114,14 @@ export async function startSeaweedFs(options: SeaweedFsOptions = {}): Promise<Se
     reader,
     writer,
     stop,
+    async objects(bucket) {
+      const { Contents = [] } = await client.send(new ListObjectsV2Command({ Bucket: bucket }));
+      return Contents.flatMap(({ Key }) => Key ?? []);
+    },
+    async buckets() {
+      const { Buckets = [] } = await client.send(new ListBucketsCommand({}));
+      return Buckets.flatMap(({ Name }) => Name ?? []);
+    },
     async createBucket(name) {
       await client.send(new CreateBucketCommand({ Bucket: name }));
       return name;
