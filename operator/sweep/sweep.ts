@@ -1,5 +1,6 @@
 import { isKubeError } from '../../src/kube/error.ts';
 import {
+  configMaps,
   jobs,
   type KubeObject,
   keyOf,
@@ -117,6 +118,7 @@ async function sweepObjects(context: RunContext, held: ReadonlySet<string>): Pro
     jobs,
     statefulSets,
     services,
+    configMaps,
     networkPolicies,
     persistentVolumeClaims,
   ];

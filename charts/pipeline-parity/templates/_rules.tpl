@@ -47,12 +47,12 @@
   verbs: [get, create, patch]
 - apiGroups: [""]
   resources: [secrets]
-  verbs: [get, create]
+  verbs: [get, list, create, patch, delete]
 {{- end -}}
 
 {{/* In Argo CD's namespace. */}}
 {{- define "parity.rules.argocd" -}}
 - apiGroups: [argoproj.io]
   resources: [applications]
-  verbs: [get, create, patch, delete]
+  verbs: [get, list, create, patch, delete]
 {{- end -}}
