@@ -21,6 +21,11 @@ export function parseConnection(engine: ResolvedSource['engine'], keys: Keys, ow
   return engine === 'Snowflake' ? parseSnowflake(keys, owner) : parseServer(keys, owner);
 }
 
+/** Whether a host is a path: of a Unix socket in MySQL, of the folder that holds it in Postgres, which names it after the port. */
+export function isSocket(host: string): boolean {
+  return host.startsWith('/');
+}
+
 /** The keys that `parseConnection` reads back as the same connection. */
 export function formatConnection(connection: Connection): Keys {
   const { host, port, user, password, database, ca, snowflake } = connection;
@@ -29,12 +34,15 @@ export function formatConnection(connection: Connection): Keys {
 }
 
 function parseServer(keys: Keys, owner: Owner): Connection {
-  const takes = 'It takes the keys host, port, user, password and database, and ca where TLS is used.';
-  const port = Number(need(keys, 'port', owner, takes));
+  const takes =
+    'It takes the keys host (or the path of a Unix socket), port, user, password and database, and ca where TLS is used.';
+  const host = need(keys, 'host', owner, takes);
+  // A socket of MySQL has no port, and the one of Postgres is nearly always called after 5432.
+  const port = Number(isSocket(host) ? keys.port || '5432' : need(keys, 'port', owner, takes));
   if (!Number.isSafeInteger(port) || port < 1 || port > 65_535)
     throw refused(owner, 'has no usable port', 'The key port is a number from 1 to 65535.');
   return {
-    host: need(keys, 'host', owner, takes),
+    host,
     port,
     user: need(keys, 'user', owner, takes),
     password: keys.password ?? '',

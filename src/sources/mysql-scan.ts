@@ -8,6 +8,7 @@ import { quoteIdentifier, quoteString } from '../engine/sql.ts';
 import type { Relation } from '../lake/relation.ts';
 import { ParityError } from '../support/error.ts';
 import { positional, ReaderGone, readBytes } from './byte-server.ts';
+import { isSocket } from './connection.ts';
 import { clientOptions } from './mysql-client.ts';
 import { mysqlIdentifier, readMysqlColumn } from './mysql-types.ts';
 import { castNested } from './nested-read.ts';
@@ -15,7 +16,7 @@ import type { Connection, ExportOptions, SourceTable } from './source.ts';
 
 /**
  * Streams a table from MySQL into the engine. The engine fetches the rows by itself, as text that it casts; only where TLS is asked for, which its
- * client does not enforce, rows come through this process. Throws `Internal` where the engine saw another number of rows than there are.
+ * client does not enforce, or a socket, which it does not know, rows come through this process. Throws `Internal` where the engine saw another number of rows than there are.
  */
 export async function scanMysql<Result extends { readonly rows: number }>(
   client: Client,
@@ -39,7 +40,7 @@ export async function scanMysql<Result extends { readonly rows: number }>(
     sizeBytes: undefined,
     name: `${table.name} in MySQL`,
   });
-  if (connection.ca !== undefined)
+  if (connection.ca !== undefined || isSocket(connection.host))
     return await readBytes(
       {
         format: 'RowBinary',

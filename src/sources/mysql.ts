@@ -68,6 +68,8 @@ class MysqlSession implements OwnedSession {
       "time_zone = '+00:00'",
       'unique_checks = 0',
       'foreign_key_checks = 0',
+      'sql_safe_updates = 0',
+      'sql_select_limit = 18446744073709551615',
       'lock_wait_timeout = 60',
       'innodb_lock_wait_timeout = 60',
       'net_read_timeout = 3600',

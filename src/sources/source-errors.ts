@@ -44,6 +44,8 @@ export function toSourceError(
 
 function diagnoseNetwork(code: string, message: string): Diagnosis | undefined {
   switch (code) {
+    // No file of that name, where the host is a socket's path.
+    case 'ENOENT':
     case 'ECONNREFUSED':
       return unreachable('nothing answers there');
     case 'ENOTFOUND':

@@ -341,7 +341,7 @@ export interface SourceSpec {
    */
   external?: {
     /**
-     * Secret with the keys `host`, `port`, `user`, `password`, `database` and optionally `ca`. For Snowflake: `account`, `user`, `database`, one of `password`, `privateKey` (with `passphrase` where it is encrypted) and `token`, and optionally `warehouse`, `role` and `accessUrl`.
+     * Secret with the keys `host` (or the path of a Unix socket), `port`, `user`, `password`, `database` and optionally `ca`. For Snowflake: `account`, `user`, `database`, one of `password`, `privateKey` (with `passphrase` where it is encrypted) and `token`, and optionally `warehouse`, `role` and `accessUrl`.
      */
     secretRef: {
       /**
