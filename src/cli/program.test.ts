@@ -133,8 +133,8 @@ describe('the command line', () => {
       assert.equal(code, 0);
       for (const word of ['run', 'preview', 'compare', 'snapshot', 'wait', 'spec.snapshot.tables'])
         assert.include(out, word);
-      // The option of `parity logs` is no command.
-      assert.notMatch(out, /(?<!--|-l )\btask\b[^s]/);
+      // The option of `parity logs` and a field of the status are no command.
+      assert.notMatch(out, /(?<!--|-l |\.)\btask\b[^s]/);
     });
   }
 });
