@@ -7,7 +7,7 @@ import { env } from '../support/env.ts';
 import { ParityError } from '../support/error.ts';
 import { makeFolder } from '../support/folder.ts';
 import { redact } from '../support/log.ts';
-import type { TaskContext } from '../tasks/task.ts';
+import { isOrphaned, type TaskContext } from '../tasks/task.ts';
 import { type CommandProcess, openProcess, startProcess } from './command-process.ts';
 import { type Execution, type ExecutionSecrets, executionsFolder, variablesOf, writeContract } from './contract.ts';
 import type { ExecutionState, Executor, RunningExecution } from './external.ts';
@@ -30,10 +30,19 @@ export function commandExecutor(spec: CommandPipelineSpec): Executor {
         const known = await openProcess(folder);
         if (known !== undefined && (await known.wasKilled())) continue;
         const process = known ?? (await launch(spec, execution, attempt, secrets, context, folder));
+        endWithDriver(process, context.signal);
         return follow(process, spec);
       }
     },
   };
+}
+
+/** What runs on this machine does not outlive the driver, of whose end the task has about a second to tell. */
+function endWithDriver(process: CommandProcess, signal: AbortSignal): void {
+  const onAbort = (): void => {
+    if (isOrphaned(signal)) void process.stop(500);
+  };
+  signal.addEventListener('abort', onAbort, { once: true });
 }
 
 async function launch(

@@ -3,7 +3,7 @@ import { pipelineFor } from '../pipelines/registry.ts';
 import { type ErrorCode, ParityError } from '../support/error.ts';
 import { delay } from '../support/retry.ts';
 import { checkLanded } from './sync-check.ts';
-import { orphaned, type TaskContext, type TaskHandler } from './task.ts';
+import { isOrphaned, type TaskContext, type TaskHandler } from './task.ts';
 
 /** Detail of a `sync` task: what each table is after it. */
 export interface SyncDetail {
@@ -61,14 +61,6 @@ export async function syncWith(
   return { pipeline: request.pipeline, source: request.source, step: request.step, tables };
 }
 
-/**
- * Whether the driver is gone: then what runs elsewhere goes on, for whoever continues the run to take over, or for `gc` to end. What runs on this machine ends
- * by itself.
- */
-function isOrphaned({ reason }: AbortSignal): boolean {
-  return reason instanceof ParityError && reason.subject === orphaned;
-}
-
 type Ended = Exclude<SyncStatus, { state: 'Running' }>;
 
 async function untilEnd(pipeline: Pipeline, request: SyncRequest, context: TaskContext): Promise<Ended> {
@@ -81,6 +73,7 @@ async function untilEnd(pipeline: Pipeline, request: SyncRequest, context: TaskC
       await delay(waitMs, context.signal);
     }
   } catch (error) {
+    // What runs elsewhere goes on without a driver, for whoever continues the run to take over, or for `gc` to end.
     if (!isOrphaned(context.signal)) await pipeline.cancel(request, context);
     throw error;
   }

@@ -2,7 +2,7 @@ import type { ResolvedSpec } from '../api/resolved.ts';
 import type { Engine } from '../engine/engine.ts';
 import type { ObjectStore } from '../lake/store.ts';
 import type { TaskInput, TaskSummary } from '../run/types.ts';
-import type { ErrorRecord } from '../support/error.ts';
+import { type ErrorRecord, ParityError } from '../support/error.ts';
 
 /** What `parity task` reads from `<workspace>/tasks/<id>/input.json`. It never holds a credential. */
 export interface TaskFile {
@@ -28,6 +28,11 @@ export type TaskOutput<Detail = unknown> =
 
 /** Subject of the error that a task's signal is aborted with when the process that started it is gone. */
 export const orphaned = 'orphaned';
+
+/** Whether a task is to stop because nobody follows it any more. */
+export function isOrphaned({ reason }: AbortSignal): boolean {
+  return reason instanceof ParityError && reason.subject === orphaned;
+}
 
 export interface TaskContext {
   readonly file: TaskFile;

@@ -172,6 +172,9 @@ describe('a run of a command', function () {
         if (event.type === 'TaskProgress' && event.progress.note === 'waiting for a lock') process.kill('SIGKILL');
       });
       await ended;
+      // The command does not outlive its driver, whoever comes to clean up.
+      for (const deadline = Date.now() + 15_000; (await place.processes()).length > 0; )
+        if (Date.now() > deadline) expect.fail(`still there: ${(await place.processes()).join('\n')}`);
       const result = await place.parity(['gc']);
       expect(result.exitCode, result.stdout + result.stderr).to.equal(0);
       await place.expectNothingLeft();
