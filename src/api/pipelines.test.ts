@@ -3,16 +3,41 @@ import { changed, load, problemsOf } from './manifest.fixture.ts';
 
 const own = (yaml: string): string => changed(['      reference: {}\n', yaml.replaceAll(/^(?=.)/gm, '      ')]);
 const command = 'command: { argv: [sync] }\n';
+const posthog = 'posthog: { secretRef: { name: posthog } }\n';
 const temporal = "temporal: { address: 'localhost:7233', taskQueue: q, workflowType: w, ";
 
 /** What is wrong with a pipeline, and what is said about it, without its place. */
 const cases: readonly (readonly [what: string, yaml: string, said: string])[] = [
-  ['no kind', 'outputs: {}\n', 'pipelines[candidate]: exactly one of reference, command, temporal'],
-  ['two kinds', `${command}reference: {}\n`, 'pipelines[candidate]: exactly one of reference, command, temporal'],
+  ['no kind', 'outputs: {}\n', 'pipelines[candidate]: exactly one of reference, command, temporal, posthog'],
+  [
+    'two kinds',
+    `${command}reference: {}\n`,
+    'pipelines[candidate]: exactly one of reference, command, temporal, posthog',
+  ],
   [
     'outputs of the built-in pipeline',
     'reference: {}\noutputs: {}\n',
     'pipelines[candidate]: executions, timeoutSeconds, outputs and successWhen have no meaning for the built-in pipeline',
+  ],
+  [
+    'executions of PostHog',
+    `${posthog}executions: PerSource\noutputs: { location: "s3://warehouse/dlt" }\n`,
+    'pipelines[candidate]: executions and successWhen have no meaning for PostHog, which syncs table by table and is judged by its jobs',
+  ],
+  [
+    'PostHog without a bucket',
+    posthog,
+    "outputs.location: missing; PostHog lands outside the run's workspace: say where its folders team_… lie, such as s3://bucket/dlt",
+  ],
+  [
+    'a place for each run in the bucket of PostHog',
+    `${posthog}outputs: { location: "s3://warehouse/{{run}}" }\n`,
+    'outputs.location: takes no placeholder here: PostHog names its folders itself, and the run asks it for them',
+  ],
+  [
+    'Parquet of PostHog',
+    `${posthog}outputs: { format: Parquet, location: "s3://warehouse/dlt" }\n`,
+    'outputs: PostHog lands Delta tables; say by location where its bucket is, and leave format and database out',
   ],
   [
     'a password as an argument',

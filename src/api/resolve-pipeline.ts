@@ -2,6 +2,7 @@ import { DEFAULTS } from './defaults.ts';
 import type { PipelineSpec } from './generated/types.ts';
 import type {
   ExternalPipelineSpec,
+  PostHogPipelineSpec,
   ResolvedCheck,
   ResolvedOutputs,
   ResolvedPipeline,
@@ -26,7 +27,30 @@ export function resolvePipeline(pipeline: PipelineSpec, taskTimeoutSeconds: numb
     return { ...external, command: { argv, folder: folder ?? 'file:.', env: (env ?? []).map(resolveVariable) } };
   }
   if (pipeline.temporal !== undefined) return { ...external, temporal: resolveTemporal(pipeline.temporal) };
+  if (pipeline.posthog !== undefined) return resolvePostHog(pipeline, pipeline.posthog, external);
   return { ...common, reference: { bug: pipeline.reference?.bug ?? DEFAULTS.pipeline.bug } };
+}
+
+/** Its cursor reads `>`, but for dates (src/pipelines/cursor-bound.ts). */
+function resolvePostHog(
+  pipeline: PipelineSpec,
+  { secretRef, syncType, sourceHost, sourcePort, sshTunnel }: NonNullable<PipelineSpec['posthog']>,
+  external: ExternalPipelineSpec,
+): PostHogPipelineSpec {
+  return {
+    ...external,
+    cursorBound: pipeline.cursorBound ?? DEFAULTS.posthog.cursorBound,
+    executions: 'PerTable',
+    posthog: {
+      secretRef,
+      ...(syncType === undefined ? {} : { syncType }),
+      ...(sourceHost === undefined ? {} : { sourceHost }),
+      ...(sourcePort === undefined ? {} : { sourcePort }),
+      ...(sshTunnel === undefined
+        ? {}
+        : { sshTunnel: { ...sshTunnel, port: sshTunnel.port ?? DEFAULTS.posthog.sshPort } }),
+    },
+  };
 }
 
 function resolveVariable({ name, value }: { name: string; value?: string }) {

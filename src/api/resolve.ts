@@ -9,6 +9,7 @@ import type {
   TableSpec,
 } from './generated/types.ts';
 import { absoluteLocation } from './locations.ts';
+import { POSTHOG_COLUMNS } from './posthog.ts';
 import { type Finding, shown } from './problem.ts';
 import { bytesOf } from './quantity.ts';
 import { resolvePipeline } from './resolve-pipeline.ts';
@@ -71,7 +72,8 @@ export function resolveSpec(spec: RunSpec, surroundings: Surroundings): Resoluti
   const scenario = resolveScenario(spec, need);
   const limits = resolveLimits(spec, findings);
   const execution = resolveExecution(spec, findings);
-  const resolvedTables = tables?.map((table, index) => resolveTable(table, index, need)) ?? [];
+  const added = spec.comparison?.profile === 'PostHog' ? POSTHOG_COLUMNS : [];
+  const resolvedTables = tables?.map((table, index) => resolveTable(table, index, need, added)) ?? [];
   if (lake === undefined || workspace === undefined || findings.length > 0) return { isComplete: false, findings };
   return {
     isComplete: true,
@@ -136,7 +138,8 @@ function resolveLimits(spec: RunSpec, findings: Finding[]): ResolvedSpec['snapsh
   };
 }
 
-function resolveTable(table: TableSpec, index: number, need: Need): ResolvedTable {
+/** `added`: columns that the profile takes out, wherever they are. */
+function resolveTable(table: TableSpec, index: number, need: Need, added: readonly string[]): ResolvedTable {
   const { name, path, version, baseVersion, cursor, partitionTimeZone } = table;
   return {
     name,
@@ -145,7 +148,7 @@ function resolveTable(table: TableSpec, index: number, need: Need): ResolvedTabl
     ...(baseVersion === undefined ? {} : { baseVersion }),
     key: table.key ?? [],
     ...(cursor === undefined ? {} : { cursor }),
-    exclude: table.exclude ?? [],
+    exclude: [...new Set([...(table.exclude ?? []), ...added])],
     ...resolveSample(table, index, need),
     mask: table.mask ?? [],
     ...(partitionTimeZone === undefined ? {} : { partitionTimeZone }),
@@ -273,6 +276,7 @@ function noCandidate(spec: RunSpec): string {
 
 function resolveComparison(spec: ComparisonSpec): ResolvedComparison {
   return {
+    profile: spec.profile ?? DEFAULTS.comparison.profile,
     columns: (spec.columns ?? []).map(resolveComparisonColumn),
     unseen: spec.unseen ?? DEFAULTS.comparison.unseen,
     maxDifferences: spec.maxDifferences ?? DEFAULTS.comparison.maxDifferences,

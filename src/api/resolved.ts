@@ -100,7 +100,7 @@ export interface SourceColumn {
 }
 
 /** What is under test: the built-in pipeline, or somebody's own. */
-export type ResolvedPipeline = ReferencePipelineSpec | CommandPipelineSpec | TemporalPipelineSpec;
+export type ResolvedPipeline = ReferencePipelineSpec | CommandPipelineSpec | TemporalPipelineSpec | PostHogPipelineSpec;
 
 interface PipelineCommon {
   readonly name: string;
@@ -147,6 +147,19 @@ export interface TemporalPipelineSpec extends ExternalPipelineSpec {
   };
 }
 
+export interface PostHogPipelineSpec extends ExternalPipelineSpec {
+  readonly posthog: {
+    /** Keys: `host`, `project`, `key`; optional `sshPrivateKey`, `sshPassphrase`, `sshPassword`. */
+    readonly secretRef: { readonly name: string };
+    /** Left out: by key and cursor of each table. */
+    readonly syncType?: 'FullRefresh' | 'Incremental' | 'Append';
+    /** Where PostHog reaches the sources, where it is elsewhere than this run does. */
+    readonly sourceHost?: string;
+    readonly sourcePort?: number;
+    readonly sshTunnel?: { readonly host: string; readonly port: number; readonly user: string };
+  };
+}
+
 /** Where landed tables lie. Locations, schemas and names are templates (src/api/templates.ts). */
 export type ResolvedOutputs =
   | ({ readonly kind: 'files'; readonly format: 'Delta' | 'Iceberg' | 'Parquet' } & ResolvedStorage)
@@ -180,6 +193,8 @@ export type Side =
   | { readonly location: string };
 
 export interface ResolvedComparison {
+  /** What counts as equal beside what is equal: nothing, or what a pipeline is documented to change. */
+  readonly profile: 'Exact' | 'PostHog';
   readonly columns: readonly ComparisonColumn[];
   readonly unseen: 'Expected' | 'Fail';
   readonly maxDifferences: number;

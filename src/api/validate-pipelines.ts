@@ -1,7 +1,8 @@
+import { DEFAULTS } from './defaults.ts';
 import { locationProblem } from './locations.ts';
 import { placeholdersOf } from './placeholders.ts';
 import { type Finding, type Path, shown } from './problem.ts';
-import type { ExternalPipelineSpec, ResolvedOutputs, ResolvedSpec } from './resolved.ts';
+import type { ExternalPipelineSpec, PostHogPipelineSpec, ResolvedOutputs, ResolvedSpec } from './resolved.ts';
 import { suggestion } from './suggest.ts';
 import {
   EXECUTION_VARIABLES,
@@ -19,7 +20,9 @@ export function validatePipelines(spec: ResolvedSpec): Finding[] {
     const path: Path = ['spec', 'pipelines', index];
     return [
       ...validateTime(pipeline, spec, path),
-      ...validateOutputs(pipeline.outputs, spec, [...path, 'outputs']),
+      ...('posthog' in pipeline
+        ? validatePostHog(pipeline, spec, path)
+        : validateOutputs(pipeline.outputs, spec, [...path, 'outputs'])),
       ...validateCheck(pipeline, spec, [...path, 'successWhen']),
       ...validateCommand(pipeline, path),
       ...validateTemporal(pipeline, path),
@@ -31,6 +34,44 @@ function validateTime({ timeoutSeconds }: ExternalPipelineSpec, { execution }: R
   if (timeoutSeconds <= execution.timeoutSeconds) return [];
   const message = `found ${timeoutSeconds}, which is more than the ${execution.timeoutSeconds} s of its task; raise execution.timeoutSeconds too`;
   return [{ path: [...path, 'timeoutSeconds'], message }];
+}
+
+/** PostHog lands in a bucket of its own, in folders that it names itself. */
+function validatePostHog({ outputs }: PostHogPipelineSpec, { sources }: ResolvedSpec, pipeline: Path): Finding[] {
+  const snowflake = sources.find(({ engine }) => engine === 'Snowflake');
+  if (snowflake !== undefined)
+    return [
+      {
+        path: [...pipeline, 'posthog'],
+        message: `syncs Postgres and MySQL so far, and source ${snowflake.name} is Snowflake`,
+      },
+    ];
+  const path: Path = [...pipeline, 'outputs'];
+  if (outputs.kind !== 'files' || outputs.format !== 'Delta')
+    return [
+      {
+        path,
+        message: 'PostHog lands Delta tables; say by location where its bucket is, and leave format and database out',
+      },
+    ];
+  const at: Path = [...path, 'location'];
+  if (outputs.location === DEFAULTS.outputs.location)
+    return [
+      {
+        path: at,
+        message:
+          "missing; PostHog lands outside the run's workspace: say where its folders team_… lie, such as s3://bucket/dlt",
+      },
+    ];
+  if (variablesIn(outputs.location).length > 0)
+    return [
+      {
+        path: at,
+        message: 'takes no placeholder here: PostHog names its folders itself, and the run asks it for them',
+      },
+    ];
+  const problem = locationProblem(outputs.location, { mayBeNewBucket: false });
+  return problem === undefined ? [] : [{ path: at, message: problem }];
 }
 
 function validateOutputs(outputs: ResolvedOutputs, spec: ResolvedSpec, path: Path): Finding[] {

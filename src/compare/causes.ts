@@ -40,7 +40,7 @@ export async function tableCauses(
 /** One cause a column that the candidate no longer has. */
 export function droppedColumns(differences: readonly SchemaDifference[]): Cause[] {
   return differences
-    .filter(({ difference }) => difference === 'Missing')
+    .filter(({ difference, counts }) => difference === 'Missing' && counts)
     .map(({ column }) => ({ rule: 'ColumnDropped', detail: column, explains: 1 }));
 }
 

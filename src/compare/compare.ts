@@ -26,6 +26,10 @@ export interface CompareOptions {
   readonly key: readonly string[];
   /** Those of other tables are passed over. */
   readonly columns: readonly ComparisonColumn[];
+  /** What counts as equal beside what is equal. */
+  readonly profile?: 'Exact' | 'PostHog';
+  /** Types that the source declares columns with, where the manifest says so: for the profile. */
+  readonly sourceTypes?: ReadonlyMap<string, string>;
   /** Largest number of samples of each class. */
   readonly samples: number;
   readonly values: 'Masked' | 'Shown';

@@ -4,6 +4,7 @@ import { canonicalJsonFromText } from '../lake/nested.ts';
 import type { Relation } from '../lake/relation.ts';
 import type { Field } from '../lake/types.ts';
 import { ParityError } from '../support/error.ts';
+import { isAddedColumn, isDropped, type ProfiledPair, postHogNames, profiledPair } from './profile.ts';
 import type { SchemaDifference } from './result.ts';
 import { commonType, engineType, isNumeric, typeText, type ValueType, valueTypeOf } from './types.ts';
 
@@ -18,6 +19,18 @@ export interface PlannedColumn {
   readonly candidate: string;
   /** Largest absolute difference that counts as equal, a plain decimal number such as `0.001`. */
   readonly tolerance: string | undefined;
+  /** Of a value of the baseline's type, where comparing is more than casting. */
+  readonly ofBase?: (value: string) => string;
+}
+
+export interface PlanOptions {
+  readonly table: string;
+  readonly key: readonly string[];
+  readonly columns: readonly ComparisonColumn[];
+  /** What counts as equal beside what is equal. */
+  readonly profile?: 'Exact' | 'PostHog';
+  /** Types that the source declares columns with, where the manifest says so. */
+  readonly sourceTypes?: ReadonlyMap<string, string>;
 }
 
 export interface ComparisonPlan {
@@ -35,37 +48,50 @@ export interface ComparisonPlan {
  *
  * Throws `InvalidSpec` for a key, ignored, renamed or tolerance column that does not exist, and a tolerance that makes no sense.
  */
-export function planComparison(
-  baseline: Relation,
-  candidate: Relation,
-  options: { table: string; key: readonly string[]; columns: readonly ComparisonColumn[] },
-): ComparisonPlan {
+export function planComparison(baseline: Relation, candidate: Relation, options: PlanOptions): ComparisonPlan {
   const settings = new Map(options.columns.filter((c) => c.table === options.table).map((c) => [c.column, c]));
   checkNames(baseline, candidate, options, settings);
   const isIgnored = (name: string): boolean => settings.get(name)?.ignore === true;
   const partners = new Map(candidate.columns.map((field) => [field.name, field]));
+  const isPostHog = options.profile === 'PostHog';
+  const landedAs = isPostHog ? postHogNames(baseline.columns.map(({ name }) => name)) : undefined;
   const columns: PlannedColumn[] = [];
   const differences: SchemaDifference[] = [];
   const taken = new Set<string>();
 
   for (const field of baseline.columns) {
-    const partnerName = settings.get(field.name)?.rename ?? field.name;
+    const partnerName = settings.get(field.name)?.rename ?? landedAs?.get(field.name) ?? field.name;
     taken.add(partnerName);
     if (isIgnored(field.name)) continue;
     const partner = partners.get(partnerName);
+    const isKey = options.key.includes(field.name);
     if (partner === undefined) {
-      differences.push(difference(field.name, 'Missing', typeText(field.type), null, true));
+      const isByDesign = isPostHog && isDropped(field, { isKey });
+      differences.push(difference(field.name, 'Missing', typeText(field.type), null, !isByDesign));
       continue;
     }
-    differences.push(...typeDifferences(field, partner, options.key.includes(field.name)));
-    const pair = comparableExpressions(field, partner);
+    const about = { isKey, sourceType: options.sourceTypes?.get(field.name) };
+    const profiled = isPostHog ? profiledPair(field, partner, about) : undefined;
+    differences.push(...typeDifferences(field, partner, isKey).map((found) => byDesign(found, profiled)));
+    const pair = profiled ?? comparableExpressions(field, partner);
     if (pair === undefined) continue;
     const tolerance = toleranceOf(settings.get(field.name), pair.type, options);
-    columns.push({ name: field.name, alias: `c${columns.length}`, ...pair, tolerance });
+    const { type, baseline: mine, candidate: theirs } = pair;
+    const column = {
+      name: field.name,
+      alias: `c${columns.length}`,
+      type,
+      baseline: mine,
+      candidate: theirs,
+      tolerance,
+    };
+    columns.push(profiled === undefined ? column : { ...column, ofBase: profiled.ofBase });
   }
   for (const field of candidate.columns)
     if (!taken.has(field.name) && !isIgnored(field.name))
-      differences.push(difference(field.name, 'Extra', null, typeText(field.type), true));
+      differences.push(
+        difference(field.name, 'Extra', null, typeText(field.type), !(isPostHog && isAddedColumn(field.name))),
+      );
 
   if (columns.length === 0)
     throw new ParityError(
@@ -77,6 +103,11 @@ export function planComparison(
       },
     );
   return { columns, differences, ...planKey(columns, options) };
+}
+
+function byDesign(found: SchemaDifference, profiled: ProfiledPair | undefined): SchemaDifference {
+  const isByDesign = found.difference === 'Type' ? profiled?.isTypeByDesign : profiled?.isNullabilityByDesign;
+  return isByDesign === true ? { ...found, counts: false } : found;
 }
 
 function checkNames(

@@ -20,10 +20,11 @@ export interface UnseenOptions {
 /** The expression of each planned column over a row of the base; a column that the base does not have yet is NULL there. */
 export function baseExpressions(base: Relation): (column: PlannedColumn) => string {
   const fields = new Map(base.columns.map((field) => [field.name, field]));
-  return ({ name, type }) => {
+  return ({ name, type, ofBase }) => {
     const field = fields.get(name);
     if (field === undefined) return `CAST(NULL, '${engineType(type)}')`;
     const column = `side.${quoteIdentifier(name)}`;
+    if (ofBase !== undefined) return ofBase(column);
     const value =
       engineType(valueTypeOf(field.type)) === engineType(type) ? column : `CAST(${column}, '${engineType(type)}')`;
     return type.kind === 'float' ? `if(isNaN(${value}), CAST('nan', '${engineType(type)}'), ${value})` : value;

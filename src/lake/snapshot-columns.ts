@@ -1,3 +1,4 @@
+import { POSTHOG_COLUMNS } from '../api/posthog.ts';
 import type { ResolvedTable } from '../api/resolved.ts';
 import { closest } from '../api/suggest.ts';
 import { ParityError } from '../support/error.ts';
@@ -11,7 +12,8 @@ import type { Field } from './types.ts';
 export function checkTableSpec(table: ResolvedTable, target: DeltaSnapshot, base: DeltaSnapshot | undefined): void {
   for (const column of table.key) checkUsable(table, target, 'key', column);
   if (table.cursor !== undefined) checkUsable(table, target, 'cursor', table.cursor);
-  for (const column of table.exclude) find(table, target, 'exclude', column);
+  // Columns of a pipeline's own are taken out wherever they are; they need not be.
+  for (const column of table.exclude) if (!POSTHOG_COLUMNS.includes(column)) find(table, target, 'exclude', column);
   if (table.sample !== undefined) checkUsable(table, target, 'sample.by', table.sample.by);
   for (const { column } of table.mask) checkMask(table, target, column);
   if (base !== undefined) {

@@ -11,7 +11,7 @@ import { createRunDatabase } from '../sources/run-database.ts';
 import type { Connection } from '../sources/source.ts';
 import { ParityError, toParityError } from '../support/error.ts';
 import type { TaskContext } from '../tasks/task.ts';
-import { isInWorkspace, outputOf } from './contract.ts';
+import { isInWorkspace, outputOf, type TableOutput } from './contract.ts';
 import { databaseRelation } from './landed-database.ts';
 
 type Files = Extract<ResolvedOutputs, { kind: 'files' }>;
@@ -27,8 +27,8 @@ export async function landedRelation(
   context: TaskContext,
   table: string,
   source: string,
+  output: TableOutput = outputOf(spec, context, source, table),
 ): Promise<Relation> {
-  const output = outputOf(spec, context, source, table);
   const { outputs } = spec;
   const place = output.format === 'Table' ? [output.schema, output.table].filter(Boolean).join('.') : output.location;
   try {

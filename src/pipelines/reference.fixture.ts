@@ -113,7 +113,7 @@ export function contextFor(
     ],
     pipelines: [options.pipeline],
     scenario: [],
-    comparison: { columns: [], unseen: 'Expected', maxDifferences: 0, samples: 20, values: 'Shown' },
+    comparison: { profile: 'Exact', columns: [], unseen: 'Expected', maxDifferences: 0, samples: 20, values: 'Shown' },
     queries: [],
     execution: { parallelism: 1, retries: 0, timeoutSeconds: 60, memoryBytes: 1024 ** 3, threads: 2 },
     cleanup: { policy: 'Always' },

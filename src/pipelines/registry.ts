@@ -2,12 +2,14 @@ import type { ResolvedPipeline } from '../api/resolved.ts';
 import { commandExecutor } from './command.ts';
 import { type Executor, externalPipeline } from './external.ts';
 import type { Pipeline } from './pipeline.ts';
+import { postHogPipeline } from './posthog.ts';
 import { referencePipeline } from './reference.ts';
 import { databaseAccess } from './reference-source.ts';
 
 /** The pipeline that an entry of `spec.pipelines` describes. */
 export function pipelineFor(spec: ResolvedPipeline): Pipeline {
   if ('reference' in spec) return referencePipeline(spec, databaseAccess);
+  if ('posthog' in spec) return postHogPipeline(spec);
   if ('command' in spec) return externalPipeline(spec, commandExecutor(spec));
   return externalPipeline(
     spec,

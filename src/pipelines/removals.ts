@@ -1,5 +1,11 @@
 import { readdir, rm } from 'node:fs/promises';
-import type { ExternalPipelineSpec, ResolvedPipeline, ResolvedSpec, TemporalPipelineSpec } from '../api/resolved.ts';
+import type {
+  ExternalPipelineSpec,
+  PostHogPipelineSpec,
+  ResolvedPipeline,
+  ResolvedSpec,
+  TemporalPipelineSpec,
+} from '../api/resolved.ts';
 import { expandText, spellingsOf } from '../api/templates.ts';
 import { parseLocation } from '../lake/location.ts';
 import type { ObjectStore } from '../lake/store.ts';
@@ -29,7 +35,9 @@ export function pipelineRemovals(about: RemovalContext): readonly Removal[] {
   return [
     ...(runFolder !== undefined && external.some((pipeline) => 'command' in pipeline) ? [commands(runFolder)] : []),
     ...external.flatMap((pipeline) => ('temporal' in pipeline ? [workflows(pipeline, about)] : [])),
-    ...external.flatMap((pipeline) => landedElsewhere(pipeline, about)),
+    ...external.flatMap((pipeline) =>
+      'posthog' in pipeline ? [inPostHog(pipeline, about)] : landedElsewhere(pipeline, about),
+    ),
   ];
 }
 
@@ -38,7 +46,12 @@ export function pipelineSecrets(spec: ResolvedSpec): readonly string[] {
   const names = spec.pipelines.filter(isExternal).flatMap((pipeline) => {
     const { outputs } = pipeline;
     const landing = outputs.kind === 'files' ? outputs.secretRef : outputs.server?.secretRef;
-    const server = 'temporal' in pipeline ? pipeline.temporal.secretRef : undefined;
+    const server =
+      'temporal' in pipeline
+        ? pipeline.temporal.secretRef
+        : 'posthog' in pipeline
+          ? pipeline.posthog.secretRef
+          : undefined;
     return [landing, server].flatMap((ref) => (ref === undefined ? [] : [ref.name]));
   });
   return [...new Set(names)];
@@ -90,6 +103,18 @@ async function recordedExecutions({ runFolder, workspace }: RemovalContext): Pro
     store.close();
   }
   return ids;
+}
+
+function inPostHog(pipeline: PostHogPipelineSpec, { run, runFolder, secret }: RemovalContext): Removal {
+  const prefix = `parity_${run.uid.slice(0, 8)}_`;
+  return {
+    what: `the sources of run ${run.uid} in the PostHog of pipeline ${pipeline.name}`,
+    command: `# in PostHog, Data warehouse: delete the sources whose prefix begins with ${prefix} and whose description names run ${run.uid}`,
+    remove: async (signal) => {
+      const { removeFromPostHog } = await import('./posthog-removal.ts');
+      await removeFromPostHog({ pipeline, run, runFolder, secret, signal });
+    },
+  };
 }
 
 function landedElsewhere(pipeline: ExternalPipelineSpec, about: RemovalContext): readonly Removal[] {

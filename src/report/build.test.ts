@@ -20,7 +20,7 @@ const spec: ResolvedSpec = {
     { name: 'parity', compare: { baseline: { snapshot: {} }, candidate: { pipeline: 'p' } } },
     { name: 'queries', query: { names: ['q'] } },
   ],
-  comparison: { columns: [], unseen: 'Expected', maxDifferences: 0, samples: 20, values: 'Masked' },
+  comparison: { profile: 'Exact', columns: [], unseen: 'Expected', maxDifferences: 0, samples: 20, values: 'Masked' },
   queries: [{ name: 'q', sql: 'SELECT 1', expect: { sameAs: 'Baseline' }, timeoutSeconds: 60 }],
   execution: { parallelism: 2, retries: 0, timeoutSeconds: 60, memoryBytes: 2 ** 30, threads: 1 },
   cleanup: { policy: 'Always' },

@@ -39,7 +39,7 @@ export async function writeSecret(folder: string, name: string, keys: Readonly<R
 
 /** What errors say in clear. */
 const publicKeys: ReadonlySet<string> = new Set([
-  ...['host', 'port', 'user', 'database', 'ca', 'region', 'endpoint'],
+  ...['host', 'port', 'user', 'database', 'ca', 'region', 'endpoint', 'project'],
   ...['account', 'warehouse', 'role', 'schema', 'accessUrl'],
 ]);
 

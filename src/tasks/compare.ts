@@ -3,6 +3,7 @@ import { type CompareOptions, compareRelations } from '../compare/compare.ts';
 import type { DifferenceClass, TableComparison } from '../compare/result.ts';
 import type { Engine } from '../engine/engine.ts';
 import type { Relation } from '../lake/relation.ts';
+import { cursorBoundOf } from '../pipelines/cursor-bound.ts';
 import type { TaskInput } from '../run/types.ts';
 import { ParityError, toParityError } from '../support/error.ts';
 import { sideRelation, snapshotRelation } from './relations.ts';
@@ -50,6 +51,8 @@ async function compareTable(
     table: name,
     key: table.key,
     columns: columnsOf(context, input.source, table),
+    profile: spec.comparison.profile,
+    sourceTypes: sourceTypesOf(context, input.source, name),
     samples: spec.comparison.samples,
     values: spec.comparison.values,
     signal: context.signal,
@@ -82,7 +85,7 @@ function unseenOf(
     return undefined;
   const pipeline = context.file.spec.pipelines.find(({ name }) => name === candidate.pipeline);
   if (pipeline === undefined) return undefined;
-  return { base, cursor, bound: pipeline.cursorBound, policy: context.file.spec.comparison.unseen };
+  return { base, cursor, bound: cursorBoundOf(pipeline, cursor, base), policy: context.file.spec.comparison.unseen };
 }
 
 /** Settings of columns that this source leaves out, or that the run excludes, have nothing to apply to. */
@@ -97,6 +100,14 @@ function columnsOf(
     .flatMap(({ columns }) => columns.filter((column) => column.omit === true && column.table === table.name))
     .map(({ column }) => column);
   return comparison.columns.filter(({ column }) => !omitted.includes(column) && !table.exclude.includes(column));
+}
+
+/** Types that the manifest declares for the source's columns. */
+function sourceTypesOf(context: TaskContext, source: string | undefined, table: string): ReadonlyMap<string, string> {
+  const columns = context.file.spec.sources.filter(({ name }) => name === source).flatMap(({ columns }) => columns);
+  return new Map(
+    columns.flatMap(({ table: of, column, type }) => (of === table && type !== undefined ? [[column, type]] : [])),
+  );
 }
 
 async function namingTable<Result>(table: string, work: () => Promise<Result>): Promise<Result> {

@@ -144,7 +144,7 @@ function specOf(reports: string): ResolvedSpec {
     sources: [],
     pipelines: [],
     scenario: [{ name: 'parity', compare: { baseline: { snapshot: {} }, candidate: { location: 'file:///other' } } }],
-    comparison: { columns: [], unseen: 'Expected', maxDifferences: 0, samples: 20, values: 'Masked' },
+    comparison: { profile: 'Exact', columns: [], unseen: 'Expected', maxDifferences: 0, samples: 20, values: 'Masked' },
     queries: [],
     execution: { parallelism: 2, retries: 0, timeoutSeconds: 60, memoryBytes: 2 ** 30, threads: 1 },
     cleanup: { policy: 'Always' },

@@ -3,6 +3,7 @@ import type { Engine } from '../engine/engine.ts';
 import { quoteIdentifier } from '../engine/sql.ts';
 import type { Relation } from '../lake/relation.ts';
 import { engineType } from '../lake/relation-types.ts';
+import { cursorBoundOf } from '../pipelines/cursor-bound.ts';
 import type { ResolvedSide } from '../run/types.ts';
 import { snapshotRelation } from './relations.ts';
 import type { TaskContext } from './task.ts';
@@ -26,8 +27,9 @@ export async function seenBaseline(
   if (side.kind !== 'snapshot' || side.at !== 'Target' || candidate.kind !== 'pipeline') return baseline;
   if (table?.cursor === undefined || table.baseVersion === undefined || table.key.length === 0) return baseline;
   if (spec.comparison.unseen === 'Fail') return baseline;
-  const bound = spec.pipelines.find((one) => one.name === candidate.pipeline)?.cursorBound ?? 'Inclusive';
   const base = await snapshotRelation(context, engine, name, 'Base', { source });
+  const pipeline = spec.pipelines.find((one) => one.name === candidate.pipeline);
+  const bound = pipeline === undefined ? 'Inclusive' : cursorBoundOf(pipeline, table.cursor, base);
   return await asSeen(engine, baseline, base, {
     table: name,
     key: table.key,

@@ -1,3 +1,4 @@
+import { postHogNames } from '../compare/profile.ts';
 import type { Relation } from '../lake/relation.ts';
 import type { SyncRequest } from '../pipelines/pipeline.ts';
 import { ParityError } from '../support/error.ts';
@@ -28,10 +29,15 @@ export async function checkLanded(
       `the landed table has no row, and its source has ${expected.rows}`,
       'See where it lands its rows, and whether it ends before it has written them.',
     );
+  const { comparison } = context.file.spec;
+  const byProfile =
+    comparison.profile === 'PostHog' ? postHogNames(expected.columns.map(({ name }) => name)) : undefined;
   const names = new Map(
-    context.file.spec.comparison.columns.map(({ table: of, column, rename }) => [`${of}.${column}`, rename ?? column]),
+    comparison.columns.flatMap(({ table: of, column, rename }) =>
+      rename === undefined ? [] : [[`${of}.${column}`, rename]],
+    ),
   );
-  const landedAs = (column: string): string => names.get(`${table}.${column}`) ?? column;
+  const landedAs = (column: string): string => names.get(`${table}.${column}`) ?? byProfile?.get(column) ?? column;
   const has = new Set(landed.columns.map(({ name }) => name));
   const key = context.file.spec.snapshot.tables.find(({ name }) => name === table)?.key ?? [];
   const columns = expected.columns.map(({ name }) => name);

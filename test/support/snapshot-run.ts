@@ -74,7 +74,7 @@ export function specOf(run: SnapshotRun): ResolvedSpec {
     sources: [],
     pipelines: [],
     scenario: [],
-    comparison: { columns: [], unseen: 'Expected', maxDifferences: 0, samples: 20, values: 'Masked' },
+    comparison: { profile: 'Exact', columns: [], unseen: 'Expected', maxDifferences: 0, samples: 20, values: 'Masked' },
     queries: [],
     execution: { parallelism: 1, retries: 0, timeoutSeconds: 600, memoryBytes: 1024 ** 3, threads: 2 },
     cleanup: { policy: 'Always' },

@@ -16,7 +16,7 @@ export function spec(more: Partial<ResolvedSpec> = {}): ResolvedSpec {
     ],
     pipelines: [{ name: 'candidate', cursorBound: 'Inclusive', reference: { bug: 'None' } }],
     scenario: scenario.fullOnly,
-    comparison: { columns: [], unseen: 'Expected', maxDifferences: 0, samples: 20, values: 'Masked' },
+    comparison: { profile: 'Exact', columns: [], unseen: 'Expected', maxDifferences: 0, samples: 20, values: 'Masked' },
     queries: [],
     execution: { parallelism: 2, retries: 1, timeoutSeconds: 60, memoryBytes: 2 ** 29, threads: 1 },
     cleanup: { policy: 'Always' },

@@ -548,6 +548,49 @@ export interface PipelineSpec {
     };
   };
   /**
+   * The data warehouse of a PostHog project, by its API: a source is made there for each of the run's and removed with the run, its tables are synced and judged by the status of their jobs. `outputs.location` says where PostHog keeps what it lands.
+   */
+  posthog?: {
+    /**
+     * Secret with the keys `host` (`https://us.posthog.com`), `project` (its number) and `key` (a personal API key with `external_data_source:write`, `warehouse_table:write` and `query:read`), and `sshPrivateKey` with `sshPassphrase`, or `sshPassword`, for a tunnel.
+     */
+    secretRef: {
+      /**
+       * Name of the secret.
+       */
+      name: string;
+    };
+    /**
+     * How PostHog syncs the tables: it reads everything each time (`FullRefresh`), what the cursor shows as new, merged by key (`Incremental`), or the same without merging (`Append`). Left out: `Incremental` for tables with key and cursor, `FullRefresh` for others.
+     */
+    syncType?: 'FullRefresh' | 'Incremental' | 'Append';
+    /**
+     * Address at which PostHog reaches the sources, where it is another than this run's; its cloud refuses private ones.
+     */
+    sourceHost?: string;
+    /**
+     * Port at which PostHog reaches the sources, where it is another than this run's.
+     */
+    sourcePort?: number;
+    /**
+     * A server through which PostHog reaches the sources.
+     */
+    sshTunnel?: {
+      /**
+       * Its public address.
+       */
+      host: string;
+      /**
+       * Its port. Left out: 22.
+       */
+      port?: number;
+      /**
+       * Who logs in there.
+       */
+      user: string;
+    };
+  };
+  /**
    * The built-in pipeline, an example of a pipeline under test.
    */
   reference?: {
@@ -659,6 +702,10 @@ export interface SideSpec {
  * What counts as equal, and how much is shown.
  */
 export interface ComparisonSpec {
+  /**
+   * `Exact`, or `PostHog`: what that pipeline changes by design (docs/reference/posthog.md) counts as equal where its tables are compared, and nothing else does.
+   */
+  profile?: 'Exact' | 'PostHog';
   /**
    * Exceptions from exact comparison, by column.
    *
