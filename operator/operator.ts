@@ -23,6 +23,7 @@ import type { FreezeOptions } from './runs/freeze.ts';
 import { JobExecutor } from './runs/jobs.ts';
 import { RunMemory } from './runs/memory.ts';
 import { labels } from './runs/names.ts';
+import { releaseOwnAccess } from './runs/own-access.ts';
 import { ProcessExecutor } from './runs/process-executor.ts';
 import { reconcile } from './runs/reconcile.ts';
 import type { Hands } from './runs/removals.ts';
@@ -219,7 +220,10 @@ class Work {
   start(): void {
     for (const mirror of [...this.#runs, ...this.#children]) mirror.start();
     // Nothing is decided before all runs are known: whether there is room for another one depends on them.
-    void Promise.all(this.#runs.map((mirror) => mirror.synced)).then(() => this.#queue.start());
+    void Promise.all(this.#runs.map((mirror) => mirror.synced)).then(() => {
+      this.#queue.start();
+      for (const namespace of this.#options.namespaces ?? []) void this.#releaseOwnAccess(namespace);
+    });
     const { sweepMs } = this.#options;
     if (sweepMs !== undefined) this.#sweeping = this.#sweepEvery(sweepMs);
   }
@@ -235,6 +239,13 @@ class Work {
     for (const memory of this.#memories.values()) memory.close();
     const late = () => new ParityError('Timeout', 'events were not stored in time');
     await within(5_000, this.#recorder.flush(), late).catch(() => undefined);
+  }
+
+  /** Of runs whose finalization was cut off at its last step: nothing else tells of them. */
+  async #releaseOwnAccess(namespace: string): Promise<void> {
+    await releaseOwnAccess({ kube: this.#kube, options: this.#options }, namespace).catch((error: unknown) =>
+      log.warn("what runs that are gone keep of the operator's access is looked at again later", { namespace, error }),
+    );
   }
 
   async #process(key: string, signal: AbortSignal): Promise<Outcome> {

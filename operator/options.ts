@@ -11,7 +11,7 @@ import type { OperatorOptions } from './runs/types.ts';
 export const usage = `The operator of Pipeline Parity: carries out the PipelineParityRuns of a cluster.
 
   --options=FILE         the installation as YAML: installation, namespace, image, imagePullSecrets, taskServiceAccount, executor, allow,
-                         defaultWorkspace, argocd, namespaces, parallelRuns, nodeSelector, tolerations
+                         defaultWorkspace, argocd, namespaces, roleBinding, parallelRuns, nodeSelector, tolerations
   --installation=ID      id of this installation: what it makes carries it, and it removes nothing else
   --namespace=NAME       the operator's own namespace
   --image=IMAGE          image of task pods, by digest
@@ -143,6 +143,7 @@ const schema = {
       },
     },
     namespaces: { type: 'array', minItems: 1, items: name },
+    roleBinding: name,
     parallelRuns: { type: 'integer', minimum: 1 },
     nodeSelector: texts,
     tolerations: { type: 'array', items: { type: 'object' } },

@@ -5,6 +5,7 @@ import { type RunContext, saveStatus, scopeOf } from './context.ts';
 import { freeze } from './freeze.ts';
 import { deleteHold, keepAbandoned, readHold } from './hold.ts';
 import { abandonAnnotation, cleanupFinalizer } from './names.ts';
+import { releaseOwnAccess } from './own-access.ts';
 import { describeLeftovers, incompleteRemoval, type Removal, removeAll } from './removals.ts';
 import { conditionOf, withConditions } from './status.ts';
 import { type Hold, type RunObject, runs } from './types.ts';
@@ -56,6 +57,7 @@ export async function cleanUpAfterEnd(context: RunContext, run: RunObject): Prom
 async function letGo(context: RunContext, run: RunObject): Promise<Outcome> {
   await deleteHold(context.kube, run.metadata.namespace ?? '', identity(context, run));
   await removeFinalizer(context.kube, runs, run, cleanupFinalizer);
+  await releaseOwnAccess(context, run.metadata.namespace ?? '', run.metadata.uid);
   context.forget(run.metadata.uid);
   return undefined;
 }

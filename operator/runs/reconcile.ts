@@ -18,6 +18,7 @@ import { freeze } from './freeze.ts';
 import { createHold, readHold } from './hold.ts';
 import type { RunMemory } from './memory.ts';
 import { cleanupFinalizer } from './names.ts';
+import { keepOwnAccess, releaseOwnAccess } from './own-access.ts';
 import { provision, publishWorkspaceSecret, type Stalled } from './provision.ts';
 import { runState, type Switches } from './state.ts';
 import { conditionOf, endedStatus, hasEnded, statusOf, waitingStatus } from './status.ts';
@@ -34,7 +35,8 @@ const lookAgainMs = 5_000;
  */
 export async function reconcile(context: RunContext, name: ObjectName): Promise<Outcome> {
   const run = await context.kube.find(runs, name);
-  if (run === undefined) return undefined;
+  // The last step of its finalization may have been cut off.
+  if (run === undefined) return await releaseOwnAccess(context, name.namespace ?? '').then(() => undefined);
   if (run.metadata.deletionTimestamp !== undefined) return await finalize(context, run);
   if (hasEnded(run)) return await afterEnd(context, run);
   const begun = await begin(context, run);
@@ -75,6 +77,7 @@ async function begin(context: RunContext, run: RunObject): Promise<Begun> {
         );
       // A write of its own, before anything is made that it would have to remove.
       const marked = await addFinalizer(kube, runs, run, cleanupFinalizer);
+      await keepOwnAccess(context, namespace, uid);
       return { run: marked, hold: await createHold(kube, frozen.hold) };
     }
   }

@@ -37,6 +37,8 @@ export interface OperatorOptions {
   };
   /** Watched namespaces; all of them where left out. */
   readonly namespaces?: readonly string[];
+  /** RoleBinding by which the operator works in each watched namespace: it is kept while runs there have something to be removed. */
+  readonly roleBinding?: string;
   /** Most runs that are carried out at once; later ones wait in the order of their creation. */
   readonly parallelRuns: number;
   /** Where task pods and sources may run. */

@@ -88,11 +88,11 @@ describe('the Helm chart', function () {
     expect(without.filter(({ kind }) => kind === 'CustomResourceDefinition')).to.deep.equal([]);
   });
 
-  it('allows the operator nothing in the whole cluster, and has one Role for each namespace', async () => {
+  it('allows the operator nothing in the whole cluster, and has one RoleBinding for each namespace', async () => {
     const manifests = await render(everything);
     expect(manifests.filter(({ kind }) => kind === 'ClusterRoleBinding')).to.deep.equal([]);
-    const roles = manifests.filter(({ kind }) => kind === 'Role').map(({ metadata }) => metadata.namespace);
-    expect(roles.sort()).to.deep.equal(['argocd', 'crm', 'parity-system', 'shop']);
+    const bindings = manifests.filter(({ kind }) => kind === 'RoleBinding').map(({ metadata }) => metadata.namespace);
+    expect(bindings.sort()).to.deep.equal(['argocd', 'crm', 'parity-system', 'shop']);
   });
 
   it('watches all namespaces by a ClusterRole, on demand', async () => {
@@ -229,6 +229,10 @@ describe('the Helm chart', function () {
         /^parity: 1 run still has something that only the operator can remove: crm\/flights — /,
       );
       expect(await guard('shop').code).to.equal(0);
+      const nobody = await controlPlane.serviceAccount({ name: 'nobody', namespace: 'shop' });
+      const gone = say(['refuse-while-runs-remain', 'deleted', '--kubeconfig', nobody], '/');
+      expect(await gone.code, gone.err).to.equal(0);
+      expect(gone.err).to.equal('parity: the operator has no access to namespace deleted: it is taken for deleted\n');
       expect(await guard().code).to.equal(2);
     });
   });

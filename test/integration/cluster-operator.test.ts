@@ -36,13 +36,14 @@ describe('the command line and an operator that has the Roles of its chart', fun
     installation = await Installation.open(controlPlane, {
       namespace: account.namespace,
       namespaces: ['shop'],
+      roleBinding: 'parity-runs',
       access: { kubeconfig: proxy.kubeconfig },
       lease: { name: 'parity' },
     });
     await installation.kube.create(namespaces, { metadata: { name: 'shop' } });
     chart = await rendered('charts/pipeline-parity', 'parity', { watch: { namespaces: ['shop'] } }, account.namespace);
     const access = await clusterAccess({ kubeconfig: controlPlane.kubeconfig });
-    for (const object of chart) if (/^Role(Binding)?$/.test(object.kind)) await apply(access, object);
+    for (const object of chart) if (/^(Cluster)?Role(Binding)?$/.test(object.kind)) await apply(access, object);
     access.close();
     operator = await installation.start();
     folder = await mkdtemp(join(tmpdir(), 'parity-on-cluster-'));
@@ -120,6 +121,7 @@ describe('the command line and an operator that has the Roles of its chart', fun
     expect(missing).to.deep.equal([]);
     // What only Jobs and servers in the cluster need is not asked for here, where tasks are processes.
     expect(unused).to.not.include('patch pipelineparityruns/status.pipelineparity.io in shop');
+    expect(unused).to.not.include('patch rolebindings.rbac.authorization.k8s.io in shop');
     expect(unused).to.include('create jobs.batch in shop');
   });
 

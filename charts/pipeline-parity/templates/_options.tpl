@@ -19,6 +19,9 @@ argocd: {{ toJson (omit .Values.argocd "enabled") }}
 {{- end }}
 {{- if not .Values.watch.allNamespaces }}
 namespaces: {{ include "parity.namespaces" . }}
+{{- if .Values.rbac.create }}
+roleBinding: {{ include "parity.name" . }}-runs
+{{- end }}
 {{- end }}
 parallelRuns: {{ .Values.runs.parallel }}
 nodeSelector: {{ toJson .Values.tasks.nodeSelector }}

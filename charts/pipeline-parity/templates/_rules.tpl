@@ -38,6 +38,13 @@
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [create, patch]
+{{- if not .Values.watch.allNamespaces }}
+# Its own RoleBinding, which it keeps while a run of the namespace has something to be removed.
+- apiGroups: [rbac.authorization.k8s.io]
+  resources: [rolebindings]
+  resourceNames: [{{ include "parity.name" . }}-runs]
+  verbs: [get, patch]
+{{- end }}
 {{- end -}}
 
 {{/* In its own namespace: who leads, the default workspace's credentials, and what an administrator has let go of. */}}

@@ -23,7 +23,7 @@ export async function refuseWhileRunsRemain(
   try {
     const found: MetadataOnly[] = [];
     for (const scope of namespaces.length === 0 ? [{}] : namespaces.map((namespace) => ({ namespace }))) {
-      found.push(...(await runsIn(client, scope)));
+      found.push(...(await runsIn(client, scope, io)));
     }
     const held = found.filter(({ metadata }) => metadata.finalizers?.includes(cleanupFinalizer) === true);
     if (held.length === 0) return 0;
@@ -38,12 +38,21 @@ export async function refuseWhileRunsRemain(
   }
 }
 
-/** Where the CRDs are gone, there are no runs. */
-async function runsIn(client: KubeClient, scope: { readonly namespace?: string }): Promise<readonly MetadataOnly[]> {
+/**
+ * Where the CRDs are gone, there are no runs. Where the operator may do nothing it can remove nothing either: most likely the namespace is gone, and its
+ * RoleBinding with it, which stays while runs have something there.
+ */
+async function runsIn(
+  client: KubeClient,
+  scope: { readonly namespace?: string },
+  io: Io,
+): Promise<readonly MetadataOnly[]> {
   try {
     return (await client.listMetadata(runs, scope)).items;
   } catch (error) {
     if (isKubeError(error, 'NoSuchKind')) return [];
-    throw error;
+    if (!isKubeError(error, 'Forbidden') || scope.namespace === undefined) throw error;
+    io.err(`parity: the operator has no access to namespace ${scope.namespace}: it is taken for deleted\n`);
+    return [];
   }
 }
