@@ -6,6 +6,7 @@ import { pathToFileURL } from 'node:url';
 import { expect } from 'chai';
 import pg from 'pg';
 import type { PostHogPipelineSpec } from '../../src/api/resolved.ts';
+import { openStore } from '../../src/lake/open.ts';
 import type { SyncRequest, SyncStatus } from '../../src/pipelines/pipeline.ts';
 import { landedIn, postHogPipeline } from '../../src/pipelines/posthog.ts';
 import { removeFromPostHog } from '../../src/pipelines/posthog-removal.ts';
@@ -18,6 +19,7 @@ import type { TaskContext } from '../../src/tasks/task.ts';
 import { sharedServer } from '../support/databases.ts';
 import type { Fault } from '../support/posthog/server.ts';
 import { type PostHog, type PostHogOptions, startPostHog } from '../support/posthog/start.ts';
+import { startSeaweedFs } from '../support/seaweedfs.ts';
 
 interface Case {
   readonly options?: Partial<PostHogOptions>;
@@ -299,6 +301,32 @@ describe('PostHog as a pipeline (a server written from its routes)', function ()
     expect(
       seen?.requests.filter((line) => /(reload|resync)/.test(line)).map((line) => line.split('/').at(-2)),
     ).to.deep.equal(['reload', 'resync']);
+  });
+
+  it('lands in a bucket, is read there with keys that may only read, and leaves nothing there', async () => {
+    const s3 = await startSeaweedFs();
+    try {
+      const storage = { location: `s3://${await s3.createBucket('posthog')}/dlt`, endpoint: s3.endpoint };
+      const keys = await start({ options: { bucket: storage, bucketKeys: { ...s3.admin } } });
+      const spec: PostHogPipelineSpec = {
+        ...specOf(),
+        outputs: { kind: 'files', format: 'Delta', ...storage, secretRef: { name: 'warehouse' } },
+      };
+      const secret = async (name: string): Promise<Readonly<Record<string, string>>> =>
+        name === 'warehouse' ? { ...s3.reader } : await secretOf(keys)(name);
+      const request = requestOf('Full', 'first');
+      const context = { ...contextOf(spec, request, keys), secret };
+      expect(await sync(spec, request, context)).to.have.property('state', 'Succeeded');
+      expect(await rowsOf(spec, context)).to.have.length(50);
+      await removeFromPostHog({ pipeline: spec, run, runFolder: folder, secret, signal: AbortSignal.timeout(60_000) });
+      const store = await openStore(storage, { ...s3.admin });
+      const left: string[] = [];
+      for await (const { key } of store.list('')) left.push(key);
+      store.close();
+      expect(left).to.deep.equal([]);
+    } finally {
+      await s3.stop();
+    }
   });
 
   it('is one sync, however often it is asked for, also by two processes at once', async () => {
