@@ -67,7 +67,7 @@ describe('the operator, with tasks as Jobs whose pods a played kubelet runs, on 
     expect(ended.status?.result?.verdict, JSON.stringify(ended.status)).to.equal('Passed');
     await installation.until('passing', 'CleanedUp');
     await untilNothingIsLeft();
-    expect(await s3.objects('work')).to.deep.equal([]);
+    expect(await objectsOf(ended)).to.deep.equal([]);
     const mounted = (task: string) =>
       seen.get(task)?.spec?.template.spec?.volumes?.flatMap(({ secret }) => secret?.secretName ?? []);
     expect(mounted('resolve')).to.deep.equal(['keys']);
@@ -192,21 +192,24 @@ describe('the operator, with tasks as Jobs whose pods a played kubelet runs, on 
       async () => expect((await installation.get('deleted')).status?.tasks?.active?.join()).to.match(/sync/),
       60_000,
     );
+    const run = await installation.get('deleted');
+    expect(await objectsOf(run)).to.not.have.length(0);
     await installation.delete('deleted');
     await installation.untilGone('deleted');
     await untilNothingIsLeft();
-    expect(await s3.objects('work')).to.deep.equal([]);
+    expect(await objectsOf(run)).to.deep.equal([]);
   });
 
   it('goes on without the Secret that it was given: finalization has its own copy', async () => {
     play();
     await installation.start();
     await installation.apply('bereft', { ...behaving('None'), cleanup: { policy: 'Never' } });
-    await installation.until('bereft', 'Finished');
+    const run = await installation.until('bereft', 'Finished');
+    expect(await objectsOf(run)).to.not.have.length(0);
     await installation.kube.delete(secrets, { namespace: 'default', name: 'keys' });
     await installation.delete('bereft');
     await installation.untilGone('bereft');
-    expect(await s3.objects('work')).to.deep.equal([]);
+    expect(await objectsOf(run)).to.deep.equal([]);
   });
 
   /** A run over one table whose fake tasks behave so, on S3. */
@@ -247,6 +250,10 @@ describe('the operator, with tasks as Jobs whose pods a played kubelet runs, on 
     const conditions = ['FailureTarget', 'Failed'].map((type) => ({ type, ...last }));
     const status = { startTime: at, failed: 1, conditions };
     await installation.kube.mergePatch(jobs, { namespace: 'default', name }, { status }, { subresource: 'status' });
+  }
+
+  async function objectsOf({ metadata }: RunObject): Promise<readonly string[]> {
+    return (await s3.objects('work')).filter((key) => key.startsWith(`parity-${metadata.uid}/`));
   }
 
   async function untilNothingIsLeft(): Promise<void> {
