@@ -29,6 +29,19 @@ interface Case {
 /** What a pipeline does, and what the run says of it. */
 const cases: Readonly<Record<string, Case>> = {
   'lands Delta tables as it should': { behaviour: 'Delta', exitCode: 0, said: /^Passed {2}run: / },
+  'lands Parquet files': {
+    behaviour: 'Parquet',
+    more: { outputs: { format: 'Parquet' } },
+    exitCode: 0,
+    said: /^Passed/,
+  },
+  'lands Iceberg tables': {
+    behaviour: 'Iceberg',
+    more: { outputs: { format: 'Iceberg' } },
+    // A column is missing there, which is the comparison's to find.
+    exitCode: 1,
+    said: /airlines: column updated_at differs in the schema \(Missing\)|column updated_at is missing/,
+  },
   'is started once for each table': {
     behaviour: 'Delta',
     more: { executions: 'PerTable' },
@@ -82,7 +95,7 @@ const cases: Readonly<Record<string, Case>> = {
 };
 
 describe('a run of a command', function () {
-  this.timeout(300_000);
+  this.timeout(600_000);
   let end: (name: string) => Promise<End>;
 
   before(() => {

@@ -94,7 +94,7 @@ const cases: Readonly<Record<string, Case>> = {
 };
 
 describe('a run of a workflow of Temporal', function () {
-  this.timeout(300_000);
+  this.timeout(600_000);
   let server: TemporalServer;
   let worker: RunningWorker;
   let end: (name: string) => Promise<End>;

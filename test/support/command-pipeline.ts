@@ -1,11 +1,13 @@
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { DuckDBInstance } from '@duckdb/node-api';
 import mysql from 'mysql2/promise';
 import pg from 'pg';
-import { openDatabase } from '../../examples/temporal/database.ts';
+import { type Database, openDatabase } from '../../examples/temporal/database.ts';
 import { openTable } from '../../examples/temporal/delta.ts';
+import { openEngine } from '../../src/engine/chdb.ts';
 import type { ExecutionRequest } from '../../src/pipelines/contract.ts';
 
 /**
@@ -31,15 +33,19 @@ switch (behaviour) {
     break;
   case 'Nothing':
     break;
+  case 'Parquet':
+    await landParquet((table) => fileURLToPath(`${table}/part-0.parquet`));
+    break;
+  case 'Iceberg':
+    await landIceberg();
+    break;
   default:
     await landDelta();
 }
 await rm(scratch, { recursive: true, force: true });
 
 async function landDelta(): Promise<void> {
-  const { engine } = request.source;
-  if (engine === 'Snowflake') throw new Error('only Postgres and MySQL are read here');
-  const database = await openDatabase({ engine, secretDir });
+  const database = await openSource();
   for (const { name, output } of request.tables) {
     if (output.format !== 'Delta') throw new Error('only Delta is landed here');
     const columns = await database.columns(name);
@@ -55,6 +61,52 @@ async function landDelta(): Promise<void> {
     if (behaviour === 'HalfLog') await halve(fileURLToPath(output.location));
   }
   await database.close();
+}
+
+async function openSource(): Promise<Database> {
+  const { engine } = request.source;
+  if (engine === 'Snowflake') throw new Error('only Postgres and MySQL are read here');
+  return await openDatabase({ engine, secretDir });
+}
+
+/** All rows as one Parquet file each. */
+async function landParquet(fileOf: (location: string) => string): Promise<void> {
+  const database = await openSource();
+  const connection = await (await DuckDBInstance.create()).connect();
+  await connection.run("SET TimeZone = 'UTC'");
+  for (const { name, output } of request.tables) {
+    if (output.format === 'Table') throw new Error('only files are landed here');
+    const columns = await database.columns(name);
+    const file = join(scratch, `${name}.csv`);
+    await database.copyTo(file, name, columns);
+    const names = columns.map((_, index) => `'c${index}'`).join(', ');
+    const values = columns.map((column, index) => `${column.fromText(`c${index}`)} AS "${column.name}"`).join(', ');
+    const target = fileOf(output.location);
+    await mkdir(dirname(target), { recursive: true });
+    await connection.run(
+      `COPY (SELECT ${values} FROM read_csv('${file}', header = false, all_varchar = true, names = [${names}])) TO '${target}' (FORMAT parquet)`,
+    );
+  }
+  connection.closeSync();
+  await database.close();
+}
+
+/** Airlines by the engine's own writer of Iceberg, which knows no time with a zone. */
+async function landIceberg(): Promise<void> {
+  await landParquet(() => join(scratch, 'rows.parquet'));
+  process.chdir('/');
+  const engine = await openEngine({ scratch, memoryBytes: 2 ** 29, threads: 1 });
+  await engine.execute('SET allow_insert_into_iceberg = 1');
+  for (const { output } of request.tables) {
+    if (output.format === 'Table') throw new Error('only files are landed here');
+    const folder = fileURLToPath(output.location);
+    await mkdir(folder, { recursive: true });
+    await engine.execute(
+      `CREATE TABLE ice (carrier Nullable(String), name Nullable(String)) ENGINE = IcebergLocal('${folder}/', 'Parquet')`,
+    );
+    await engine.execute(`INSERT INTO ice SELECT carrier, name FROM file('${join(scratch, 'rows.parquet')}', Parquet)`);
+  }
+  await engine.close();
 }
 
 /** Cuts the table's first commit in two, as a writer does that dies where there is no atomic rename. */
