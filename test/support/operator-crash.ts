@@ -1,0 +1,450 @@
+import { type RunningOperator, type StartOptions, startOperator } from '../../operator/operator.ts';
+import { connect, type KubeClient } from '../../src/kube/client.ts';
+import { isKubeError } from '../../src/kube/error.ts';
+import {
+  configMaps,
+  jobs,
+  namespaces,
+  networkPolicies,
+  persistentVolumeClaims,
+  pods,
+  secrets,
+  services,
+  statefulSets,
+} from '../../src/kube/objects.ts';
+import { labels, plans, type RunObject, runs } from '../../src/kube/runs.ts';
+import { Mirror, objectsOf } from '../../src/kube/watch.ts';
+import { openStore } from '../../src/lake/open.ts';
+import { ParityError } from '../../src/support/error.ts';
+import { within } from '../../src/support/retry.ts';
+import {
+  type ApiProxy,
+  type Fault,
+  type FaultProxy,
+  type ProxiedRequest,
+  startApiProxy,
+  startFaultProxy,
+} from './api-proxy.ts';
+import { type ControlPlane, startControlPlane } from './control-plane.ts';
+import { sharedServer } from './databases.ts';
+import { keysOf, playCluster } from './played-cluster.ts';
+import { type SeaweedFs, startSeaweedFs } from './seaweedfs.ts';
+
+/**
+ * What befalls the operator at one of its writes. `Before`: it is killed, and the server never hears of the write. `After`: the server has carried it out, and
+ * the operator is killed before it could do anything more. `ReplyLost`: the server has carried it out, the operator lives but is not told.
+ */
+export const blows = ['Before', 'After', 'ReplyLost'] as const;
+export type Blow = (typeof blows)[number];
+
+/** A run from its creation until nothing more happens to it, with what its user does meanwhile. */
+export interface Scenario {
+  readonly name: string;
+  readonly spec: object;
+  readonly plan?: object;
+  /** What the user does once the Job of that task is there. The task then goes on until somebody ends it, unless it `isCarriedOut`. */
+  readonly meanwhile?: {
+    readonly at: RegExp;
+    readonly isCarriedOut?: boolean;
+    readonly act: (kube: KubeClient, name: { readonly namespace: string; readonly name: string }) => Promise<unknown>;
+  };
+  /** Writes before the user acted, or after the first that matches, are not struck: other scenarios have them too. */
+  readonly from?: 'Meanwhile';
+  readonly upTo?: RegExp;
+  readonly isOver: (run: RunObject | undefined) => boolean;
+}
+
+/** What came of a run. */
+export interface Carried {
+  /** The operator's writes that may be struck, in their order; the run's uid and namespace are replaced by words. */
+  readonly writes: readonly string[];
+  /** The write that was struck; undefined where the run had not so many. */
+  readonly struck: string | undefined;
+  readonly outcome: Outcome;
+}
+
+/** What must be the same, whatever befell the operator. */
+export interface Outcome {
+  readonly verdict: string | undefined;
+  /** How many digests its spec has had: it is frozen once. */
+  readonly specDigests: number;
+  readonly run: { readonly conditions: readonly string[]; readonly finalizers: readonly string[] } | undefined;
+  readonly created: readonly string[];
+  readonly deleted: readonly string[];
+  /** Objects of the cluster and of the workspace. */
+  readonly left: readonly string[];
+}
+
+export const installation = 'crashed';
+const runName = 'run';
+/** Long enough for a busy machine; a run that hangs is what the tests look for. */
+const hangMs = 120_000;
+
+/** An API server and an S3 server that several lanes share. */
+export class Stage implements AsyncDisposable {
+  readonly controlPlane: ControlPlane;
+  readonly s3: SeaweedFs;
+  readonly kube: KubeClient;
+  readonly #lanes = new Map<string, Lane>();
+  readonly #runs: Mirror<RunObject, RunObject>;
+  #played: AsyncDisposable | undefined;
+
+  private constructor(controlPlane: ControlPlane, s3: SeaweedFs, kube: KubeClient) {
+    this.controlPlane = controlPlane;
+    this.s3 = s3;
+    this.kube = kube;
+    this.#runs = new Mirror({
+      source: objectsOf(kube, runs),
+      keep: (run) => run,
+      onChange: (key) => this.#lanes.get(key.split('/')[0] ?? '')?.seen(this.#runs.get(key)),
+    });
+  }
+
+  static async open(): Promise<Stage> {
+    const [controlPlane, s3] = await Promise.all([startControlPlane(), startSeaweedFs(), sharedServer('Postgres')]);
+    const { kubeconfig } = controlPlane;
+    const stage = new Stage(controlPlane, s3, await connect({ kubeconfig, requestsPerSecond: 500, burst: 500 }));
+    await s3.createBucket('workspaces');
+    const keys = { metadata: { namespace: 'default', name: 'keys' }, stringData: keysOf(s3.admin) };
+    await stage.kube.create(secrets, keys);
+    const carriesOut = (namespace: string, taskId: string) => stage.#lanes.get(namespace)?.taskBegins(taskId) ?? true;
+    stage.#played = await playCluster({ kubeconfig, s3, carriesOut });
+    stage.#runs.start();
+    return stage;
+  }
+
+  async lane(name: string): Promise<Lane> {
+    const lane = await Lane.open(this, name);
+    this.#lanes.set(name, lane);
+    return lane;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const lane of this.#lanes.values()) await lane[Symbol.asyncDispose]();
+    await this.#runs.stop();
+    await this.#played?.[Symbol.asyncDispose]();
+    this.kube.close();
+    await this.s3.stop();
+    await this.controlPlane.stop();
+  }
+}
+
+type Server = 'API' | 'S3';
+
+/** A namespace with proxies before both servers, in which one run after another is carried out. */
+export class Lane implements AsyncDisposable {
+  readonly namespace: string;
+  readonly #stage: Stage;
+  readonly #api: ApiProxy;
+  readonly #s3: FaultProxy;
+  readonly #options: StartOptions;
+  #course: Course | undefined;
+  /** Set while the operator that is being carried to its grave still tries to say something. */
+  #isDead = false;
+
+  private constructor(stage: Stage, namespace: string, api: ApiProxy, s3: FaultProxy) {
+    this.#stage = stage;
+    this.namespace = namespace;
+    this.#api = api;
+    this.#s3 = s3;
+    api.decideBy((request) => this.#decide('API', request));
+    s3.decideBy((request) => this.#decide('S3', request));
+    this.#options = {
+      installation,
+      namespace: 'default',
+      namespaces: [namespace],
+      image: 'parity.example/parity@sha256:0',
+      imagePullSecrets: [],
+      executor: 'Jobs',
+      allow: { command: false, embedded: false, fileLocations: true },
+      defaultWorkspace: { location: `s3://workspaces/${namespace}`, endpoint: s3.url, secretRef: { name: 'keys' } },
+      parallelRuns: 10,
+      nodeSelector: {},
+      tolerations: [],
+      access: { kubeconfig: api.kubeconfig },
+      client: { requestsPerSecond: 500, burst: 500 },
+      stateDir: '/nowhere',
+      reach: async () => (await sharedServer('Postgres')).connection,
+      retryBaseMs: 20,
+      retryMaxMs: 500,
+      graceMs: 10_000,
+    };
+  }
+
+  static async open(stage: Stage, namespace: string): Promise<Lane> {
+    await stage.kube.create(namespaces, { metadata: { name: namespace } });
+    await stage.kube.create(secrets, { metadata: { namespace, name: 'keys' }, stringData: keysOf(stage.s3.admin) });
+    const api = await startApiProxy({ kubeconfig: stage.controlPlane.kubeconfig });
+    return new Lane(stage, namespace, api, await startFaultProxy({ server: new URL(stage.s3.endpoint) }));
+  }
+
+  /** Address of the S3 server as the operator knows it. */
+  get endpoint(): string {
+    return this.#s3.url;
+  }
+
+  /** Carries out a run to its end, with one blow at the write of that index. Throws where it comes to no end. */
+  async carryOut(scenario: Scenario, blow?: { readonly at: number; readonly kind: Blow }): Promise<Carried> {
+    const course = new Course(scenario, blow);
+    this.#course = course;
+    const { kube } = this.#stage;
+    const name = { namespace: this.namespace, name: runName };
+    if (scenario.plan !== undefined)
+      await kube.create(plans, { metadata: { ...name, name: 'plan' }, spec: scenario.plan });
+    let operator = await this.#start();
+    try {
+      const reports = { location: 'file:///nowhere/reports', formats: ['JSON' as const] };
+      const { metadata } = await kube.create(runs, { metadata: name, spec: { reports, ...scenario.spec } });
+      const late = () => new ParityError('Timeout', `${scenario.name}: no end: ${JSON.stringify(course.last?.status)}`);
+      const isDead = await within(hangMs, Promise.race([course.died, course.over]), late);
+      if (isDead) {
+        await operator.stop();
+        this.#isDead = false;
+        operator = await this.#start();
+        await within(hangMs, course.over, late);
+      }
+      const outcome = await this.#outcome(course, metadata.uid);
+      const inWords = wordsFor(metadata.uid, this.namespace);
+      return { writes: course.writes.map(inWords), struck: course.struck && inWords(course.struck), outcome };
+    } finally {
+      await operator.stop();
+      this.#isDead = false;
+      this.#course = undefined;
+      await this.#clear();
+    }
+  }
+
+  /** Whether the task of a Job is carried out. */
+  taskBegins(taskId: string): boolean {
+    const meanwhile = this.#course?.scenario.meanwhile;
+    if (meanwhile === undefined || !meanwhile.at.test(taskId)) return true;
+    this.#course?.act(() => meanwhile.act(this.#stage.kube, { namespace: this.namespace, name: runName }));
+    return meanwhile.isCarriedOut === true;
+  }
+
+  /** Hears of each state of the run; undefined: it is gone. */
+  seen(run: RunObject | undefined): void {
+    this.#course?.seen(run);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#api[Symbol.asyncDispose]();
+    await this.#s3[Symbol.asyncDispose]();
+  }
+
+  #start(): Promise<RunningOperator> {
+    return startOperator(this.#options);
+  }
+
+  async #decide(server: Server, request: ProxiedRequest): Promise<Fault | undefined> {
+    if (this.#isDead) return unheard;
+    const course = this.#course;
+    // Events are told aside: nothing depends on them.
+    if (course === undefined || !request.isWrite || /\/(events|leases)(\/|$)/.test(request.path)) return undefined;
+    const body = (await request.body()).toString();
+    const write = { server, request, body };
+    switch (course.next(write)) {
+      case undefined:
+        return undefined;
+      case 'Before':
+        this.#kill(course);
+        return unheard;
+      case 'After':
+        return {
+          kind: 'Afterwards',
+          decide: () => {
+            this.#kill(course);
+            return 'Lose';
+          },
+        };
+      case 'ReplyLost':
+        return { kind: 'LoseReply' };
+    }
+  }
+
+  /** As a SIGKILL: from here on no word of it reaches anybody. */
+  #kill(course: Course): void {
+    this.#isDead = true;
+    for (const proxy of [this.#api, this.#s3]) proxy.cut(() => true);
+    course.die();
+  }
+
+  async #outcome(course: Course, uid: string): Promise<Outcome> {
+    const { last, written } = course;
+    const inWords = wordsFor(uid, this.namespace);
+    const done = written.filter(({ request: { status = 0 } }) => status >= 200 && status < 300);
+    const status = last?.status;
+    return {
+      verdict: course.verdict,
+      specDigests: course.specDigests.size,
+      run:
+        last === undefined
+          ? undefined
+          : {
+              conditions: (status?.conditions ?? []).map(({ type, status, reason }) => `${type}=${status} ${reason}`),
+              finalizers: last.metadata.finalizers ?? [],
+            },
+      created: sorted(done.flatMap(createdBy).map(inWords)),
+      deleted: sorted(done.flatMap(deletedBy).map(inWords)),
+      left: sorted((await this.#left(uid)).map(inWords)),
+    };
+  }
+
+  async #left(uid: string): Promise<readonly string[]> {
+    const { kube, s3 } = this.#stage;
+    const labelSelector = `${labels.installation}=${installation}`;
+    const kinds = [jobs, pods, secrets, statefulSets, services, networkPolicies, configMaps, persistentVolumeClaims];
+    const objects = await Promise.all(
+      kinds.map(async (kind) => (await kube.listMetadata(kind, { namespace: this.namespace, labelSelector })).items),
+    );
+    const left = objects.flatMap((items, index) =>
+      items.map(({ metadata }) => `${kinds[index]?.kind} ${metadata.name}`),
+    );
+    for (const location of [`s3://workspaces/${this.namespace}`, `s3://parity-${uid}`]) {
+      const store = await openStore({ location, endpoint: s3.endpoint }, keysOf(s3.admin));
+      try {
+        for await (const { key } of store.list('')) left.push(`${location}/${key}`);
+      } catch (error) {
+        if (!(error instanceof ParityError && error.code === 'NotFound')) throw error;
+      } finally {
+        store.close();
+      }
+    }
+    return left;
+  }
+
+  /** Removes the run and plan, whatever became of them: the next one has their names. */
+  async #clear(): Promise<void> {
+    const { kube } = this.#stage;
+    const { namespace } = this;
+    const run = { namespace, name: runName };
+    await kube.mergePatch(runs, run, { metadata: { finalizers: [] } }).catch(unlessGone);
+    await kube.delete(runs, run);
+    await kube.delete(plans, { namespace, name: 'plan' });
+    const labelSelector = `${labels.installation}=${installation}`;
+    for (const kind of [jobs, secrets, statefulSets, services, networkPolicies, configMaps])
+      for (const { metadata } of (await kube.listMetadata(kind, { namespace, labelSelector })).items) {
+        if ((metadata.finalizers ?? []).length > 0)
+          await kube.mergePatch(kind, metadata, { metadata: { finalizers: [] } }).catch(unlessGone);
+        await kube.delete(kind, metadata);
+      }
+  }
+}
+
+interface Write {
+  readonly server: Server;
+  readonly request: ProxiedRequest;
+  readonly body: string;
+}
+
+/** One run on its way. */
+class Course {
+  readonly scenario: Scenario;
+  readonly written: Write[] = [];
+  /** Those that may be struck. */
+  readonly writes: string[] = [];
+  last: RunObject | undefined;
+  verdict: string | undefined;
+  readonly specDigests = new Set<string>();
+  struck: string | undefined;
+  readonly #blow: { readonly at: number; readonly kind: Blow } | undefined;
+  readonly #died = Promise.withResolvers<true>();
+  readonly #over = Promise.withResolvers<false>();
+  #counts: boolean;
+  #wasThere = false;
+  #hasActed = false;
+
+  constructor(scenario: Scenario, blow: { readonly at: number; readonly kind: Blow } | undefined) {
+    this.scenario = scenario;
+    this.#blow = blow;
+    this.#counts = scenario.from === undefined;
+  }
+
+  get died(): Promise<true> {
+    return this.#died.promise;
+  }
+
+  get over(): Promise<false> {
+    return this.#over.promise;
+  }
+
+  die(): void {
+    this.#died.resolve(true);
+  }
+
+  /** The blow that falls on this write, if any. */
+  next(write: Write): Blow | undefined {
+    this.written.push(write);
+    if (!this.#counts) return undefined;
+    const name = nameOf(write);
+    if (this.scenario.upTo?.test(name) === true) this.#counts = false;
+    this.writes.push(name);
+    if (this.writes.length - 1 !== this.#blow?.at) return undefined;
+    this.struck = name;
+    return this.#blow.kind;
+  }
+
+  act(act: () => Promise<unknown>): void {
+    if (this.#hasActed) return;
+    this.#hasActed = true;
+    this.#counts = true;
+    act().catch((error: unknown) => this.#over.reject(error));
+  }
+
+  seen(run: RunObject | undefined): void {
+    // The one before it in this lane may still be on its way out.
+    if (run === undefined && !this.#wasThere) return;
+    this.#wasThere = true;
+    this.last = run;
+    this.verdict = run?.status?.result?.verdict ?? this.verdict;
+    const { specDigest } = run?.status ?? {};
+    if (specDigest !== undefined) this.specDigests.add(specDigest);
+    if (this.scenario.isOver(run)) this.#over.resolve(false);
+  }
+}
+
+/** What a process that is dead hears does not matter: this ends its requests soonest. */
+const unheard: Fault = { kind: 'Answer', status: 403, body: '{}' };
+
+function nameOf({ server, request, body }: Write): string {
+  const { method, path, query } = request;
+  if (server === 'S3') return `S3 ${query.has('delete') ? 'DELETE of many below' : method} ${path}`;
+  if (method === 'POST') return `POST ${path}/${nameIn(body)}`;
+  return `${method} ${path}${method === 'PATCH' && !path.endsWith('/status') ? ` ${Object.keys(JSON.parse(body).metadata ?? {}).sort()}` : ''}`;
+}
+
+function createdBy({ server, request, body }: Write): readonly string[] {
+  const { method, path, query } = request;
+  if (server === 'API') return method === 'POST' ? [`${path}/${nameIn(body)}`] : [];
+  return method === 'PUT' && query.size === 0 ? [`S3 ${path}`] : [];
+}
+
+function deletedBy({ server, request, body }: Write): readonly string[] {
+  const { method, path, query } = request;
+  if (method === 'DELETE') return [`${server === 'S3' ? 'S3 ' : ''}${path}`];
+  if (server !== 'S3' || !query.has('delete')) return [];
+  return [...body.matchAll(/<Key>([^<]*)<\/Key>/g)].map(([, key]) => `S3 ${path.replace(/\/$/, '')}/${key}`);
+}
+
+function nameIn(body: string): string {
+  const { metadata }: { metadata: { name: string } } = JSON.parse(body);
+  return metadata.name;
+}
+
+/** The same for every run: attempts may differ, and names hold uids and namespaces. */
+function wordsFor(uid: string, namespace: string): (text: string) => string {
+  return (text) =>
+    text
+      .replaceAll(uid, 'UID')
+      .replaceAll(uid.slice(0, 8), 'UID8')
+      .replaceAll(namespace, 'NAMESPACE')
+      .replace(/(\/jobs\/.*)-\d+$/, '$1-ATTEMPT');
+}
+
+function sorted(texts: readonly string[]): readonly string[] {
+  return [...new Set(texts)].sort();
+}
+
+function unlessGone(error: unknown): void {
+  if (!isKubeError(error, 'NotFound')) throw error;
+}
