@@ -19,6 +19,7 @@ import { ParityError } from '../../src/support/error.ts';
 import { within } from '../../src/support/retry.ts';
 import {
   type ApiProxy,
+  type Decide,
   type Fault,
   type FaultProxy,
   type ProxiedRequest,
@@ -54,6 +55,14 @@ export interface Scenario {
   readonly isOver: (run: RunObject | undefined) => boolean;
 }
 
+/** What befalls a run besides: one blow, and whatever the proxy before the API server does to requests. */
+export interface Trouble {
+  readonly blow?: { readonly at: number; readonly kind: Blow };
+  readonly meddle?: Decide;
+  /** The run is there before the operator is. */
+  readonly isLate?: boolean;
+}
+
 /** What came of a run. */
 export interface Carried {
   /** The operator's writes that may be struck, in their order; the run's uid and namespace are replaced by words. */
@@ -76,7 +85,21 @@ export interface Outcome {
 }
 
 export const installation = 'crashed';
+/** A run over one table, in a source that the operator deploys. */
+export const smallRun = {
+  snapshot: { location: 'file:///nowhere/lake', tables: [{ name: 'planes', path: 'planes', key: ['tailnum'] }] },
+  sources: [{ name: 'shop', engine: 'Postgres' as const, tables: ['planes'], kubernetes: {} }],
+  pipelines: [{ name: 'candidate', reference: {} }],
+};
+export const isGone = (run: RunObject | undefined) => run === undefined;
+export const isClean = (run: RunObject | undefined) =>
+  run !== undefined &&
+  run.status?.conditions?.some(({ type, status }) => type === 'CleanedUp' && status === 'True') === true &&
+  (run.metadata.finalizers ?? []).length === 0;
+
 const runName = 'run';
+/** Reports that no played task writes. */
+export const reporting = { reports: { location: 'file:///nowhere/reports', formats: ['JSON' as const] } };
 /** Long enough for a busy machine; a run that hangs is what the tests look for. */
 const hangMs = 120_000;
 
@@ -111,6 +134,34 @@ export class Stage implements AsyncDisposable {
     stage.#played = await playCluster({ kubeconfig, s3, carriesOut });
     stage.#runs.start();
     return stage;
+  }
+
+  /** An operator for one namespace, beside the lanes. */
+  operator(namespace: string, kubeconfig: string, more: Partial<StartOptions>): Promise<RunningOperator> {
+    return startOperator({ ...this.options(namespace, kubeconfig, this.s3.endpoint), ...more });
+  }
+
+  options(namespace: string, kubeconfig: string, s3: string): StartOptions {
+    return {
+      installation,
+      namespace: 'default',
+      namespaces: [namespace],
+      image: 'parity.example/parity@sha256:0',
+      imagePullSecrets: [],
+      executor: 'Jobs',
+      allow: { command: false, embedded: false, fileLocations: true },
+      defaultWorkspace: { location: `s3://workspaces/${namespace}`, endpoint: s3, secretRef: { name: 'keys' } },
+      parallelRuns: 10,
+      nodeSelector: {},
+      tolerations: [],
+      access: { kubeconfig },
+      client: { requestsPerSecond: 500, burst: 500 },
+      stateDir: '/nowhere',
+      reach: async () => (await sharedServer('Postgres')).connection,
+      retryBaseMs: 20,
+      retryMaxMs: 500,
+      graceMs: 10_000,
+    };
   }
 
   async lane(name: string): Promise<Lane> {
@@ -149,26 +200,7 @@ export class Lane implements AsyncDisposable {
     this.#s3 = s3;
     api.decideBy((request) => this.#decide('API', request));
     s3.decideBy((request) => this.#decide('S3', request));
-    this.#options = {
-      installation,
-      namespace: 'default',
-      namespaces: [namespace],
-      image: 'parity.example/parity@sha256:0',
-      imagePullSecrets: [],
-      executor: 'Jobs',
-      allow: { command: false, embedded: false, fileLocations: true },
-      defaultWorkspace: { location: `s3://workspaces/${namespace}`, endpoint: s3.url, secretRef: { name: 'keys' } },
-      parallelRuns: 10,
-      nodeSelector: {},
-      tolerations: [],
-      access: { kubeconfig: api.kubeconfig },
-      client: { requestsPerSecond: 500, burst: 500 },
-      stateDir: '/nowhere',
-      reach: async () => (await sharedServer('Postgres')).connection,
-      retryBaseMs: 20,
-      retryMaxMs: 500,
-      graceMs: 10_000,
-    };
+    this.#options = stage.options(namespace, api.kubeconfig, s3.url);
   }
 
   static async open(stage: Stage, namespace: string): Promise<Lane> {
@@ -184,17 +216,17 @@ export class Lane implements AsyncDisposable {
   }
 
   /** Carries out a run to its end, with one blow at the write of that index. Throws where it comes to no end. */
-  async carryOut(scenario: Scenario, blow?: { readonly at: number; readonly kind: Blow }): Promise<Carried> {
-    const course = new Course(scenario, blow);
+  async carryOut(scenario: Scenario, trouble: Trouble = {}): Promise<Carried> {
+    const course = new Course(scenario, trouble);
     this.#course = course;
     const { kube } = this.#stage;
     const name = { namespace: this.namespace, name: runName };
     if (scenario.plan !== undefined)
       await kube.create(plans, { metadata: { ...name, name: 'plan' }, spec: scenario.plan });
-    let operator = await this.#start();
+    let operator = trouble.isLate === true ? undefined : await this.#start();
     try {
-      const reports = { location: 'file:///nowhere/reports', formats: ['JSON' as const] };
-      const { metadata } = await kube.create(runs, { metadata: name, spec: { reports, ...scenario.spec } });
+      const { metadata } = await kube.create(runs, { metadata: name, spec: { ...reporting, ...scenario.spec } });
+      operator ??= await this.#start();
       const late = () => new ParityError('Timeout', `${scenario.name}: no end: ${JSON.stringify(course.last?.status)}`);
       const isDead = await within(hangMs, Promise.race([course.died, course.over]), late);
       if (isDead) {
@@ -207,7 +239,7 @@ export class Lane implements AsyncDisposable {
       const inWords = wordsFor(metadata.uid, this.namespace);
       return { writes: course.writes.map(inWords), struck: course.struck && inWords(course.struck), outcome };
     } finally {
-      await operator.stop();
+      await operator?.stop();
       this.#isDead = false;
       this.#course = undefined;
       await this.#clear();
@@ -240,12 +272,14 @@ export class Lane implements AsyncDisposable {
     if (this.#isDead) return unheard;
     const course = this.#course;
     // Events are told aside: nothing depends on them.
-    if (course === undefined || !request.isWrite || /\/(events|leases)(\/|$)/.test(request.path)) return undefined;
+    if (course === undefined || /\/(events|leases)(\/|$)/.test(request.path)) return undefined;
+    const meddle = () => (server === 'API' ? course.trouble.meddle?.(request) : undefined);
+    if (!request.isWrite) return meddle();
     const body = (await request.body()).toString();
     const write = { server, request, body };
     switch (course.next(write)) {
       case undefined:
-        return undefined;
+        return meddle();
       case 'Before':
         this.#kill(course);
         return unheard;
@@ -340,6 +374,7 @@ interface Write {
 /** One run on its way. */
 class Course {
   readonly scenario: Scenario;
+  readonly trouble: Trouble;
   readonly written: Write[] = [];
   /** Those that may be struck. */
   readonly writes: string[] = [];
@@ -347,16 +382,15 @@ class Course {
   verdict: string | undefined;
   readonly specDigests = new Set<string>();
   struck: string | undefined;
-  readonly #blow: { readonly at: number; readonly kind: Blow } | undefined;
   readonly #died = Promise.withResolvers<true>();
   readonly #over = Promise.withResolvers<false>();
   #counts: boolean;
   #wasThere = false;
   #hasActed = false;
 
-  constructor(scenario: Scenario, blow: { readonly at: number; readonly kind: Blow } | undefined) {
+  constructor(scenario: Scenario, trouble: Trouble) {
     this.scenario = scenario;
-    this.#blow = blow;
+    this.trouble = trouble;
     this.#counts = scenario.from === undefined;
   }
 
@@ -379,9 +413,10 @@ class Course {
     const name = nameOf(write);
     if (this.scenario.upTo?.test(name) === true) this.#counts = false;
     this.writes.push(name);
-    if (this.writes.length - 1 !== this.#blow?.at) return undefined;
+    const { blow } = this.trouble;
+    if (this.writes.length - 1 !== blow?.at) return undefined;
     this.struck = name;
-    return this.#blow.kind;
+    return blow.kind;
   }
 
   act(act: () => Promise<unknown>): void {
@@ -447,4 +482,20 @@ function sorted(texts: readonly string[]): readonly string[] {
 
 function unlessGone(error: unknown): void {
   if (!isKubeError(error, 'NotFound')) throw error;
+}
+
+/** What one outcome has and the other has not. */
+export function differences(calm: Outcome, other: Outcome): readonly string[] {
+  const lines = ({ created, deleted, left, run, ...rest }: Outcome) => [
+    ...created.map((what) => `made ${what}`),
+    ...deleted.map((what) => `removed ${what}`),
+    ...left.map((what) => `left ${what}`),
+    ...(run === undefined ? ['the run is gone'] : [...run.conditions, ...run.finalizers]),
+    JSON.stringify(rest),
+  ];
+  const [before, after] = [lines(calm), lines(other)];
+  return [
+    ...after.filter((line) => !before.includes(line)).map((line) => `more: ${line}`),
+    ...before.filter((line) => !after.includes(line)).map((line) => `less: ${line}`),
+  ];
 }

@@ -30,7 +30,9 @@ export async function playCluster(options: PlayedOptions): Promise<AsyncDisposab
     taken.add(uid);
     const done: Promise<void> = work()
       // It was deleted while it was being played, with its workspace.
-      .catch((error: unknown) => process.stderr.write(`playing the cluster: ${String(error)}\n`))
+      .catch((error: unknown) => {
+        process.stderr.write(`playing the cluster: ${String(error)}\n`);
+      })
       .finally(() => {
         works.delete(done);
       });
