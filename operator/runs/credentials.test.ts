@@ -24,7 +24,7 @@ const of = spec({
 describe('credentials', () => {
   /** By the beginning of the task's name: what it is handed beside the workspace's. */
   const handed: Readonly<Record<string, readonly string[]>> = {
-    resolve: ['lake'],
+    resolve: ['lake', 'reports'],
     snapshot: ['lake', 'mask'],
     'rehydrate-shop': ['source-shop'],
     'rehydrate-other': ['source-other'],

@@ -22,7 +22,8 @@ export function secretsOfTask({ input }: Pick<Task, 'input'>, spec: ResolvedSpec
   const wanted = [spec.workspace.secretRef?.name];
   if (input.kind === 'resolve' || input.kind === 'snapshot') wanted.push(spec.snapshot.secretRef?.name);
   if (input.kind === 'snapshot') wanted.push(spec.snapshot.maskSecretRef?.name);
-  if (input.kind === 'report') wanted.push(spec.reports.secretRef?.name);
+  // The first task tries whether the last one will be able to write.
+  if (input.kind === 'resolve' || input.kind === 'report') wanted.push(spec.reports.secretRef?.name);
   wanted.push(...pipelineSecrets({ ...spec, pipelines: pipelinesOf(input, spec) }));
   const own = wanted.flatMap((name) => (name === undefined ? [] : [{ name, secretName: name }]));
   const sources = sourcesOf(input, spec).map((source) => ({
