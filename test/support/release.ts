@@ -102,9 +102,9 @@ export class Release {
     return release;
   }
 
-  /** How S3 is reached, in a manifest. */
-  get store() {
-    return { endpoint: this.cluster.s3.endpoint, region: 'us-east-1', secretRef: { name: 'store' } };
+  /** How S3 is reached, in a manifest, with the credentials of that Secret: `lake`, `reports` or, in the operator's namespace, `workspace`. */
+  store(secret: 'lake' | 'reports' | 'workspace') {
+    return { endpoint: this.cluster.s3.endpoint, region: 'us-east-1', secretRef: { name: secret } };
   }
 
   /** A run over tables of the example lake, in one source that the operator deploys itself. */
@@ -115,11 +115,15 @@ export class Release {
       return isFullOnly ? table : { ...table, baseVersion };
     });
     return {
-      snapshot: { location: `s3://${this.lake}`, ...this.store, tables: read },
+      snapshot: { location: `s3://${this.lake}`, ...this.store('lake'), tables: read },
       sources: [this.source('shop', tables, options)],
       pipelines: [{ name: 'candidate', reference: { bug } }],
       execution: { threads: 1, memory: '256Mi', retries: 0 },
-      reports: { location: `s3://${this.reports}`, ...this.store, formats: ['JSON' as const, 'Markdown' as const] },
+      reports: {
+        location: `s3://${this.reports}`,
+        ...this.store('reports'),
+        formats: ['JSON' as const, 'Markdown' as const],
+      },
       ...more,
     };
   }
@@ -193,7 +197,7 @@ export class Release {
   async report(run: RunObject): Promise<Report> {
     const location = run.status?.result?.report ?? '';
     const [folder, file = ''] = [location.slice(0, location.lastIndexOf('/')), location.split('/').at(-1)];
-    const reader = await openReader({ location: folder, ...this.store }, { ...this.cluster.s3 });
+    const reader = await openReader({ location: folder, ...this.store('reports') }, { ...this.cluster.s3 });
     try {
       return JSON.parse((await reader.get(file)).toString());
     } finally {
@@ -237,8 +241,11 @@ export class Release {
     for (const name of [this.namespace, this.runs, this.doomed])
       await this.kube.create(namespaces, { metadata: { name, labels: enforce } });
     const { accessKeyId, secretAccessKey } = s3;
-    for (const namespace of [this.namespace, this.runs, this.doomed])
-      await this.secret('store', { accessKeyId, secretAccessKey }, namespace);
+    // One for each purpose, as users have them: what is mounted for one serves no other.
+    const keys = { accessKeyId, secretAccessKey };
+    await this.secret('workspace', keys, this.namespace);
+    for (const namespace of [this.runs, this.doomed])
+      for (const name of ['lake', 'reports']) await this.secret(name, keys, namespace);
     const { spec }: AppProject = parse(await readFile(join(root, 'argocd/project.yaml'), 'utf8'));
     const destinations = [{ server: inCluster, namespace: this.runs }];
     await this.kube.create(projects, {
@@ -266,7 +273,7 @@ export class Release {
   }
 
   async #bucket(name: string, act: (admin: ReturnType<typeof bucketAdmin>) => Promise<void>): Promise<void> {
-    const location = parseLocation(`s3://${name}`, this.store);
+    const location = parseLocation(`s3://${name}`, this.store('lake'));
     if (location.scheme !== 's3') throw new Error(`s3://${name} is no bucket`);
     const admin = bucketAdmin(location, { ...this.cluster.s3 });
     try {
@@ -289,7 +296,7 @@ export class Release {
     return JSON.stringify({
       image: { repository: repositoryOfImage, tag },
       watch: { namespaces: [this.runs, this.doomed] },
-      runs: { defaultWorkspace: { location: 's3://', ...this.store } },
+      runs: { defaultWorkspace: { location: 's3://', ...this.store('workspace') } },
       argocd: { enabled: true, project: this.name, repoURL, targetRevision },
     });
   }

@@ -24,7 +24,8 @@ describe('the flights example on a cluster, its Postgres and MySQL deployed by A
     await release.until('flights-round-trip', 'SourcesProvisioned');
     const deployed = await release.kube.list(applications, { labelSelector: `${labels.runUid}=${metadata.uid}` });
     expect(deployed.items.map((each) => each.metadata.labels?.[labels.source]).sort()).to.deep.equal(['fleet', 'ops']);
-    const ended = await release.until('flights-round-trip', 'Finished', 'True', 600_000);
+    await release.kubectl('wait', '--for=condition=Finished', 'ppr/flights-round-trip', '--timeout=600s');
+    const ended = await release.until('flights-round-trip', 'Finished');
     expect(ended.status?.result, JSON.stringify(ended.status)).to.include({ verdict: 'Passed', differences: 0 });
     expect(ended.status?.result?.fingerprint).to.equal(await alone);
     await release.until('flights-round-trip', 'CleanedUp');
@@ -51,18 +52,18 @@ describe('the flights example on a cluster, its Postgres and MySQL deployed by A
   /** The manifest that users apply, in this cluster's places and with its images. */
   async function flights(by: 'argocd' | 'kubernetes') {
     const { spec } = parse(await readFile(join(root, 'examples/cluster/run.yaml'), 'utf8'));
-    const { store, lake, reports, cluster } = release;
+    const { lake, reports, cluster } = release;
     const images: Record<string, string> = { Postgres: cluster.postgresImage, MySQL: cluster.mysqlImage };
     const { workspace: _, ...rest } = spec;
     return {
       ...rest,
-      snapshot: { ...spec.snapshot, location: `s3://${lake}`, ...store },
+      snapshot: { ...spec.snapshot, location: `s3://${lake}`, ...release.store('lake') },
       sources: spec.sources.map(({ kubernetes: _, ...source }: { kubernetes: object; engine: string }) => ({
         ...source,
         image: images[source.engine],
         [by]: {},
       })),
-      reports: { ...spec.reports, location: `s3://${reports}`, ...store },
+      reports: { ...spec.reports, location: `s3://${reports}`, ...release.store('reports') },
     };
   }
 
