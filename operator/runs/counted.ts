@@ -4,8 +4,10 @@ import type { RunObject } from './types.ts';
 
 /** Counts what a run has come to between two of its statuses. */
 export function countRun(metrics: Metrics, before: RunObject, after: RunObject): void {
-  if (!hasEnded(before) && hasEnded(after))
+  if (!hasEnded(before) && hasEnded(after)) {
     metrics.runsFinished.inc({ verdict: after.status?.result?.verdict ?? 'Errored' });
+    metrics.rowsCompared.inc(after.status?.result?.tables?.rows ?? 0);
+  }
   const copied = (after.status?.snapshot?.tables?.bytes ?? 0) - (before.status?.snapshot?.tables?.bytes ?? 0);
   if (copied > 0) metrics.bytesCopied.inc(copied);
   const isNew = (reason: string) =>

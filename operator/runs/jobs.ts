@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { canonicalJson } from '../../src/api/json.ts';
-import { memoryPlan } from '../../src/cli/driver/memory.ts';
+import { memoryPlan, runtimeArguments } from '../../src/cli/driver/memory.ts';
 import { formatTaskArguments } from '../../src/cli/task-arguments.ts';
 import { isKubeError } from '../../src/kube/error.ts';
 import { type Draft, type Job, jobs, type Pod, pods, secrets } from '../../src/kube/objects.ts';
@@ -131,7 +131,7 @@ function draftOf(scope: Scope, task: Task, attempt: number): Draft<Job> {
 function podSpec({ hold, options }: Scope, task: Task, attempt: number) {
   const mounted = secretsOfTask(task, hold.spec, hold.run.uid);
   const { memoryBytes, threads } = hold.spec.execution;
-  const { heapMiB, killBytes } = memoryPlan(memoryBytes);
+  const { killBytes } = memoryPlan(memoryBytes);
   const args = formatTaskArguments({
     id: task.id,
     workspace: hold.workspace.storage,
@@ -156,7 +156,7 @@ function podSpec({ hold, options }: Scope, task: Task, attempt: number) {
         image: hold.image,
         args: ['task', ...args],
         env: [
-          { name: 'NODE_OPTIONS', value: `--max-old-space-size=${heapMiB}` },
+          { name: 'NODE_OPTIONS', value: runtimeArguments(task.input.kind, memoryBytes).join(' ') },
           { name: 'HOME', value: '/tmp' },
           { name: 'TMPDIR', value: '/tmp' },
         ],

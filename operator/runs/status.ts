@@ -211,7 +211,13 @@ function resultOf({ graph, state, spec, report }: Picture): NonNullable<RunStatu
     verdict: end,
     ...(compared.length === 0
       ? {}
-      : { tables: { matched: sum(compared, 'matched'), differing: sum(compared, 'differing') } }),
+      : {
+          tables: {
+            matched: sum(compared, 'matched'),
+            differing: sum(compared, 'differing'),
+            rows: sum(compared, 'rows'),
+          },
+        }),
     ...(compared.length + queried.length === 0 ? {} : { differences }),
     ...(queried.length === 0
       ? {}

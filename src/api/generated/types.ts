@@ -998,6 +998,10 @@ export interface RunStatus {
        * Tables with one.
        */
       differing?: number;
+      /**
+       * Rows of the baselines that were compared, over all comparisons.
+       */
+      rows?: number;
     };
     /**
      * Differences that count against the run.
