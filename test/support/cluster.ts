@@ -13,8 +13,6 @@ export interface TestCluster {
   readonly kubeconfig: string;
   /** The program. */
   readonly kubectl: string;
-  /** Stops Argo CD, and starts it again. */
-  readonly argocd: { stop(): Promise<unknown>; start(): Promise<unknown> };
   /** The project's own image. The cluster has it, or can pull it. */
   readonly image: string;
   readonly postgresImage: string;
@@ -67,7 +65,6 @@ async function clusterHere(): Promise<TestCluster> {
   return {
     kubeconfig,
     kubectl: join(programs, 'kubectl'),
-    argocd: { stop: () => script('argocd.sh', 'stop'), start: () => script('argocd.sh') },
     image,
     postgresImage,
     mysqlImage,
@@ -103,7 +100,6 @@ function usersCluster(): TestCluster {
   return {
     kubeconfig: required('KUBECONFIG'),
     kubectl: 'kubectl',
-    argocd: { stop: () => scaleArgoCD(0), start: () => scaleArgoCD(1) },
     image: required('PARITY_E2E_IMAGE'),
     postgresImage: process.env.PARITY_E2E_POSTGRES_IMAGE ?? 'docker.io/library/postgres:16',
     mysqlImage: process.env.PARITY_E2E_MYSQL_IMAGE ?? 'docker.io/library/mysql:8.4',
@@ -117,11 +113,6 @@ function usersCluster(): TestCluster {
       revision: process.env.PARITY_E2E_REVISION ?? 'HEAD',
     },
   };
-}
-
-async function scaleArgoCD(replicas: number): Promise<void> {
-  const controller = 'statefulset/argocd-application-controller';
-  await promisify(execFile)('kubectl', ['--namespace=argocd', 'scale', controller, `--replicas=${replicas}`]);
 }
 
 function required(name: string): string {
