@@ -249,7 +249,7 @@ export class Lane implements AsyncDisposable {
   /** Whether the task of a Job is carried out. */
   taskBegins(taskId: string): boolean {
     const meanwhile = this.#course?.scenario.meanwhile;
-    if (meanwhile === undefined || !meanwhile.at.test(taskId)) return true;
+    if (meanwhile === undefined || !meanwhile.at.test(taskId) || this.#course?.hasActed === true) return true;
     this.#course?.act(() => meanwhile.act(this.#stage.kube, { namespace: this.namespace, name: runName }));
     return meanwhile.isCarriedOut === true;
   }
@@ -382,11 +382,11 @@ class Course {
   verdict: string | undefined;
   readonly specDigests = new Set<string>();
   struck: string | undefined;
+  hasActed = false;
   readonly #died = Promise.withResolvers<true>();
   readonly #over = Promise.withResolvers<false>();
   #counts: boolean;
   #wasThere = false;
-  #hasActed = false;
 
   constructor(scenario: Scenario, trouble: Trouble) {
     this.scenario = scenario;
@@ -420,8 +420,8 @@ class Course {
   }
 
   act(act: () => Promise<unknown>): void {
-    if (this.#hasActed) return;
-    this.#hasActed = true;
+    if (this.hasActed) return;
+    this.hasActed = true;
     this.#counts = true;
     act().catch((error: unknown) => this.#over.reject(error));
   }
