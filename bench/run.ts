@@ -8,6 +8,7 @@ const benchmarks = [
   ['rehydrate.ts', '10000000'],
   ['snapshot.ts'],
   ['runs.ts'],
+  ['operator.ts'],
 ] as const;
 
 for (const [file, ...args] of benchmarks) {
