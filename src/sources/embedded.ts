@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { ResolvedSource } from '../api/resolved.ts';
 import { ParityError } from '../support/error.ts';
+import { throwIfAborted } from '../support/retry.ts';
 import { mysqlServer } from './embedded-mysql.ts';
 import { postgresServer } from './embedded-postgres.ts';
 import { type Exit, type ServerProcess, startServerProcess, stopStray } from './server-process.ts';
@@ -83,7 +84,7 @@ export async function startEmbedded(
   await stopStray(options.dir);
   let attempt = 0;
   for (;;) {
-    options.signal.throwIfAborted();
+    throwIfAborted(options.signal);
     const credentials = await credentialsOf(options.dir, attempt > 0);
     await kind.initialise(paths, credentials, options.signal);
     const command = await kind.command(paths, credentials);

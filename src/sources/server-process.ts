@@ -43,6 +43,8 @@ export async function startServerProcess(
       cwd: paths.data,
       env: { ...baseEnvironment(), ...command.env },
       stdio: ['ignore', log.fd, log.fd],
+      // A group of its own: Ctrl-C in the terminal is for the driver, which ends the server in its turn.
+      detached: true,
     });
   } finally {
     await log.close();

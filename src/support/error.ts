@@ -70,6 +70,9 @@ export type ErrorCode =
 /** The `ParityError` for anything thrown; an unknown error becomes `Internal` with its message kept. */
 export function toParityError(error: unknown): ParityError {
   if (error instanceof ParityError) return error;
+  // What an AbortSignal throws where nobody said why: https://dom.spec.whatwg.org/#aborting-ongoing-activities
+  if (error instanceof Error && error.name === 'AbortError')
+    return new ParityError('Cancelled', 'it was stopped on request', { cause: error });
   if (error instanceof Error) return new ParityError('Internal', error.message, { cause: error });
   return new ParityError('Internal', String(error));
 }

@@ -261,6 +261,13 @@ describe('an embedded server', () => {
     });
   }
 
+  it('that is cancelled before it has begun says so', async () => {
+    const dir = await mkdtemp(join(tmpdir(), 'parity-embedded-'));
+    const error = await errorOf(startEmbedded('Postgres', { dir, name: 'test', signal: AbortSignal.abort() }));
+    assert.equal(error.code, 'Cancelled');
+    await rm(dir, { recursive: true });
+  });
+
   it('starts several at a time', async () => {
     const servers = await Promise.all([ownServer('Postgres'), ownServer('MySQL'), ownServer('Postgres')]);
     assert.equal(new Set(servers.map(({ connection }) => connection.port)).size, 3);
