@@ -78,7 +78,9 @@ export class JobExecutor implements TaskExecutor {
 async function list({ kube, hold }: Scope) {
   // A source's server carries the run's marks too, and is no task.
   const selection = { namespace: hold.namespace, labelSelector: `${ofRun(hold.run)},${labels.task}` };
-  const [ownJobs, ownPods] = await Promise.all([kube.list(jobs, selection), kube.list(pods, selection)]);
+  // Pods after Jobs: a Job that has ended is then seen with the pod that it ended by, never with an older state of it.
+  const ownJobs = await kube.list(jobs, selection);
+  const ownPods = await kube.list(pods, selection);
   const key = ({ metadata }: Job | Pod) => `${metadata.labels?.[labels.task]}/${metadata.labels?.[labels.attempt]}`;
   const byAttempt = Map.groupBy(ownPods.items.toSorted(byAge), key);
   return { jobs: ownJobs.items, pods: ownPods.items, podsOf: (job: Job) => byAttempt.get(key(job)) ?? [] };
