@@ -43,6 +43,35 @@ describe('a secret', () => {
     expect((await stat(join(folder, 'source-shop'))).mode & 0o777).to.equal(0o700);
   });
 
+  it('that is written again as it was stays as it is: somebody may be reading it', async () => {
+    await writeSecret(folder, 'source-shop', { host: 'h', password: 'some-words' });
+    const { ino } = await stat(join(folder, 'source-shop'));
+    await writeSecret(folder, 'source-shop', { password: 'some-words', host: 'h' });
+    expect((await stat(join(folder, 'source-shop'))).ino).to.equal(ino);
+  });
+
+  it('is read whole while it is replaced again and again', async () => {
+    const versions = ['one', 'two'].map((word) => ({ host: word, password: `${word}-words`, user: word }));
+    const [first = {}] = versions;
+    await writeSecret(folder, 'db', first);
+    let isWriting = true;
+    const writing = (async () => {
+      for (let round = 0; round < 200; round++) await writeSecret(folder, 'db', versions[round % 2] ?? {});
+      isWriting = false;
+    })();
+    const seen = new Set<string>();
+    while (isWriting) {
+      // Between two versions there may be none.
+      const keys = await readSecret('db', [folder]).catch((error: unknown) => {
+        if (error instanceof Error && 'code' in error && error.code === 'NotFound') return undefined;
+        throw error;
+      });
+      if (keys !== undefined) seen.add(Object.keys(keys).sort().join());
+    }
+    await writing;
+    expect([...seen]).to.deep.equal(['host,password,user']);
+  });
+
   it('never shows in a text, in any spelling, once it was read or written', async () => {
     const password = 'p"ss w/rd+1';
     await writeSecret(folder, 'db', { host: 'db.example', password, ca: 'PUBLIC CERTIFICATE' });

@@ -1,5 +1,6 @@
 import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 import { ParityError } from './error.ts';
 import { registerSecret } from './log.ts';
 
@@ -23,9 +24,13 @@ export function protectKeys(keys: Readonly<Record<string, string>>): void {
   for (const [key, value] of Object.entries(keys)) if (!publicKeys.has(key)) registerSecret(value);
 }
 
-/** Writes a secret's keys as files that only this user can read; readers see all of it or nothing. Replaces an older one. */
+/**
+ * Writes a secret's keys as files that only this user can read. Replaces an older one, and leaves one alone that holds the same: somebody may be reading
+ * it (a worker of an earlier driver whose run is continued).
+ */
 export async function writeSecret(folder: string, name: string, keys: Readonly<Record<string, string>>): Promise<void> {
   const target = join(folder, name);
+  if (isDeepStrictEqual(await keysOf(target), { ...keys })) return protectKeys(keys);
   const aside = join(folder, `..${name}.${process.pid}`);
   await rm(aside, { recursive: true, force: true });
   await mkdir(aside, { recursive: true, mode: 0o700 });
@@ -33,8 +38,14 @@ export async function writeSecret(folder: string, name: string, keys: Readonly<R
   for (const [key, value] of Object.entries(keys)) {
     await writeFile(join(aside, key), value, { mode: 0o600, flag: 'wx' });
   }
-  await rm(target, { recursive: true, force: true });
+  // Moved away whole before it is removed: nobody reads what is left of it halfway.
+  const old = `${aside}.old`;
+  await rm(old, { recursive: true, force: true });
+  await rename(target, old).catch((error: unknown) => {
+    if (!isMissing(error)) throw error;
+  });
   await rename(aside, target);
+  await rm(old, { recursive: true, force: true });
 }
 
 /** What errors say in clear. */
@@ -43,22 +54,33 @@ const publicKeys: ReadonlySet<string> = new Set([
   ...['account', 'warehouse', 'role', 'schema', 'accessUrl'],
 ]);
 
-async function keysOf(folder: string): Promise<Record<string, string> | undefined> {
+/** How often a secret is read that is being replaced meanwhile. */
+const readings = 5;
+
+async function keysOf(folder: string, left = readings): Promise<Record<string, string> | undefined> {
   let names: string[];
   try {
     names = await readdir(folder);
   } catch (error) {
-    if (error instanceof Error && 'code' in error && (error.code === 'ENOENT' || error.code === 'ENOTDIR'))
-      return undefined;
+    if (isMissing(error)) return undefined;
     throw new ParityError('AccessDenied', `reading the secret in ${folder}: ${String(error)}`, { cause: error });
   }
   const keys: Record<string, string> = {};
   // Kubernetes keeps its versions of a mounted secret in `..data` and the like.
   for (const name of names.filter((name) => !name.startsWith('..'))) {
+    const value = await readFile(join(folder, name), 'utf8').catch((error: unknown) => {
+      if (left > 1 && isMissing(error)) return undefined;
+      throw new ParityError('AccessDenied', `reading the secret in ${folder}: ${String(error)}`, { cause: error });
+    });
+    if (value === undefined) return await keysOf(folder, left - 1);
     // An editor or `echo` ends a file with a newline that is no part of the value.
-    keys[name] = (await readFile(join(folder, name), 'utf8')).replace(/\r?\n$/, '');
+    keys[name] = value.replace(/\r?\n$/, '');
   }
   return keys;
+}
+
+function isMissing(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && (error.code === 'ENOENT' || error.code === 'ENOTDIR');
 }
 
 function isName(name: string): boolean {
