@@ -1,8 +1,12 @@
 /**
- * Mocha's spec reporter with the closing line that CI looks for, `N passed, N failed`, and before it the tests that passed at their second attempt only:
- * they are defects, of the test or of what it tests, and are there to be looked at.
+ * Mocha's spec reporter with the closing line that CI looks for, `N passed, N failed`, and before it what is to be looked at although it fails nothing: the tests
+ * that passed at their second attempt only, and what a test left open. The process ends after the closing line whatever is open: a forgotten socket is
+ * a defect, a CI job that never ends a worse one.
  */
 const { reporters, Runner } = require('mocha');
+
+/** How long what is being closed may take. */
+const graceMs = 3000;
 
 class Closing extends reporters.Spec {
   constructor(runner, options) {
@@ -12,14 +16,38 @@ class Closing extends reporters.Spec {
     runner.on(Runner.constants.EVENT_TEST_FAIL, (test) => this.first.delete(test.fullTitle()));
   }
 
-  done(failures, finish) {
+  async done(failures, finish) {
     const { passes = 0, pending = 0, failures: failed = 0 } = this.stats;
     if (this.first.size > 0) process.stdout.write(`\n${this.first.size} passed at the second attempt only:\n`);
     for (const [title, error] of this.first)
       process.stdout.write(`\n  ${title}\n    ${error.stack ?? error.message}\n`);
+    const open = await leftOpen();
+    if (open.length > 0) process.stdout.write(`\nleft open by the tests: ${open.join(', ')}\n`);
     process.stdout.write(`\n${passes} passed, ${failed} failed${pending > 0 ? `, ${pending} skipped` : ''}\n`);
     finish(failures);
+    process.exit(Math.min(failures, 255));
   }
 }
+
+/** What keeps the process from ending after a moment, by kind; not its own output. */
+async function leftOpen() {
+  for (let waitedMs = 0; ; waitedMs += 50) {
+    const open = process.getActiveResourcesInfo().filter((kind) => !own.has(kind));
+    // The pause below is a timer of its own, which is not running here.
+    if (open.length === 0 || waitedMs >= graceMs) return open;
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
+
+const own = new Set([
+  'TTYWrap',
+  'PipeWrap',
+  'FSReqCallback',
+  'FSReqPromise',
+  'CloseReq',
+  'Immediate',
+  'SignalWrap',
+  'WriteWrap',
+]);
 
 module.exports = Closing;
