@@ -35,7 +35,7 @@ export async function finalize(context: RunContext, run: RunObject): Promise<Out
   }
   await sayRemoval(context, run, removal);
   if (removal.kind === 'Incomplete') throw incompleteRemoval(removal.leftovers);
-  return { againAfterMs: waitMs };
+  return { againAfterMs: soonMs(context) };
 }
 
 /**
@@ -48,9 +48,13 @@ export async function cleanUpAfterEnd(context: RunContext, run: RunObject): Prom
     const removal = await removeAll(scopeOf(context, run, hold), context.hands);
     await sayRemoval(context, run, removal);
     if (removal.kind === 'Incomplete') throw incompleteRemoval(removal.leftovers);
-    return removal.kind === 'Waiting' ? { againAfterMs: waitMs } : { againAfterMs: 0 };
+    return { againAfterMs: removal.kind === 'Waiting' ? soonMs(context) : 0 };
   }
   return await letGo(context, run);
+}
+
+function soonMs({ options }: RunContext): number {
+  return Math.min(waitMs, options.lookAgainMs ?? waitMs);
 }
 
 /** The hold goes, then the finalizer: from here on nothing of the run is left, or somebody else looks after it. */

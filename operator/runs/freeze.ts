@@ -16,6 +16,8 @@ import { type OperatorOptions, type PlanObject, plans, type RunObject } from './
 export interface FreezeOptions extends OperatorOptions {
   /** How long a run waits for a plan or Secret that it names, in ms from its creation. Default 60,000. */
   readonly patienceMs?: number;
+  /** What nobody tells of is looked at again after so long, in ms. Default 5,000. */
+  readonly lookAgainMs?: number;
 }
 
 /** What a run is told to be, once and for all; or why it can't be. */

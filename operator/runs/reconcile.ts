@@ -96,7 +96,7 @@ async function end(
 
 async function wait(context: RunContext, run: RunObject, reason: string, message: string): Promise<Begun> {
   await saveStatus(context, run, waitingStatus(run, reason, message, context.now()));
-  return { outcome: { againAfterMs: lookAgainMs } };
+  return { outcome: { againAfterMs: context.options.lookAgainMs ?? lookAgainMs } };
 }
 
 /** One step of a run that has begun. What keeps it from going on is said in its status, and bounded in time. */
@@ -143,7 +143,8 @@ async function step(context: RunContext, scope: Scope, memory: RunMemory, store:
     scope.run,
     statusOf({ ...scope, spec, graph, state: now, stalled: stalled ?? waitingOn(waiting) }, context.now()),
   );
-  return { againAfterMs: started?.againAfterMs ?? (started?.hasProvisioned === true ? 0 : lookAgainMs) };
+  const idleMs = context.options.lookAgainMs ?? lookAgainMs;
+  return { againAfterMs: started?.againAfterMs ?? (started?.hasProvisioned === true ? 0 : idleMs) };
 }
 
 /** The verdict is written before anything is cleaned up: who waits for it does not wait for that. */

@@ -3,6 +3,7 @@ import { namespaces } from '../../src/kube/objects.ts';
 import { type RunObject, runs } from '../../src/kube/runs.ts';
 import { log } from '../../src/support/log.ts';
 import { type Decide, type Fault, type ProxiedRequest, startApiProxy } from '../support/api-proxy.ts';
+import { blowAt } from '../support/blows.ts';
 import { eventually } from '../support/eventually.ts';
 import {
   type Carried,
@@ -101,7 +102,7 @@ describe('the operator and an API server that is not as it should be; the test p
         };
         const fault: MakeFault = () =>
           old === undefined ? { kind: 'Rewrite', line: keep } : { kind: 'Answer', status: 200, body: old };
-        return { ...meddling(list, fault), isLate: true, blow: { at: 20, kind: 'After' } };
+        return { ...meddling(list, fault), isLate: true, blows: blowAt(20, 'After') };
       },
       least: 2,
     },

@@ -1,13 +1,10 @@
-import { execFile } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath, pathToFileURL } from 'node:url';
-import { promisify } from 'node:util';
+import { pathToFileURL } from 'node:url';
 import type { V1ResourceQuota } from '@kubernetes/client-node';
 import { expect } from 'chai';
-import { parse } from 'yaml';
 import {
   type Application,
   type ApplicationStatus,
@@ -22,9 +19,7 @@ import type { ResolvedSource } from '../../src/api/resolved.ts';
 import { connect, type KubeClient } from '../../src/kube/client.ts';
 import { isKubeError } from '../../src/kube/error.ts';
 import {
-  type CustomResourceDefinition,
   configMaps,
-  customResourceDefinitions,
   namespaces,
   networkPolicies,
   pods,
@@ -42,6 +37,7 @@ import { startApiProxy } from '../support/api-proxy.ts';
 import { type ControlPlane, startControlPlane } from '../support/control-plane.ts';
 import { sharedServer } from '../support/databases.ts';
 import { eventually } from '../support/eventually.ts';
+import { installApplications } from '../support/played-argocd.ts';
 import { errorOf } from '../support/snapshot-run.ts';
 import { deployed, sourceScope } from '../support/source-scope.ts';
 
@@ -94,7 +90,7 @@ describe('sources on a real API server; the test plays Argo CD and the kubelet, 
         message: 'Argo CD is not installed in this cluster: it knows no Applications',
       });
       await untilGone(provider, scope, byArgoCD);
-      await installKinds();
+      await installApplications(kube);
       await eventually(async () => expect((await provider.ensure(scope, byArgoCD)).state).to.equal('Progressing'));
       await untilGone(provider, scope, byArgoCD);
     });
@@ -588,18 +584,6 @@ describe('sources on a real API server; the test plays Argo CD and the kubelet, 
       const { isGone, waitingFor }: Removed = await provider.remove(scope, source);
       if (!isGone) await argoCDLetsGo(scope);
       expect(isGone, waitingFor).to.equal(true);
-    });
-  }
-
-  async function installKinds(): Promise<void> {
-    const build = fileURLToPath(new URL('../cluster/build.sh', import.meta.url));
-    const { stdout } = await promisify(execFile)(build, ['--where', 'argocd']);
-    const file = join(stdout.split('\n')[0] ?? '', 'manifests', 'application-crd.yaml');
-    const definition: CustomResourceDefinition = parse(await readFile(file, 'utf8'));
-    await kube.create(customResourceDefinitions, definition);
-    await eventually(async () => {
-      const { status } = await kube.get(customResourceDefinitions, { name: 'applications.argoproj.io' });
-      expect(status?.conditions?.find(({ type }) => type === 'Established')?.status).to.equal('True');
     });
   }
 });

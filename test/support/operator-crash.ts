@@ -1,9 +1,12 @@
+import pg from 'pg';
 import { type RunningOperator, type StartOptions, startOperator } from '../../operator/operator.ts';
+import { applications } from '../../operator/runs/application.ts';
 import { connect, type KubeClient } from '../../src/kube/client.ts';
 import { isKubeError } from '../../src/kube/error.ts';
 import {
   configMaps,
   jobs,
+  type MetadataOnly,
   namespaces,
   networkPolicies,
   persistentVolumeClaims,
@@ -15,6 +18,8 @@ import {
 import { labels, plans, type RunObject, runs } from '../../src/kube/runs.ts';
 import { Mirror, objectsOf } from '../../src/kube/watch.ts';
 import { openStore } from '../../src/lake/open.ts';
+import { formatConnection } from '../../src/sources/connection.ts';
+import { clientOptions } from '../../src/sources/postgres.ts';
 import { ParityError } from '../../src/support/error.ts';
 import { within } from '../../src/support/retry.ts';
 import {
@@ -26,22 +31,18 @@ import {
   startApiProxy,
   startFaultProxy,
 } from './api-proxy.ts';
+import type { Blow, Blows } from './blows.ts';
 import { type ControlPlane, startControlPlane } from './control-plane.ts';
 import { sharedServer } from './databases.ts';
+import { type OperatorProcess, startOperatorProcess } from './operator-process.ts';
+import { installApplications, playArgoCD } from './played-argocd.ts';
 import { keysOf, playCluster } from './played-cluster.ts';
 import { type SeaweedFs, startSeaweedFs } from './seaweedfs.ts';
-
-/**
- * What befalls the operator at one of its writes. `Before`: it is killed, and the server never hears of the write. `After`: the server has carried it out, and
- * the operator is killed before it could do anything more. `ReplyLost`: the server has carried it out, the operator lives but is not told.
- */
-export const blows = ['Before', 'After', 'ReplyLost'] as const;
-export type Blow = (typeof blows)[number];
 
 /** A run from its creation until nothing more happens to it, with what its user does meanwhile. */
 export interface Scenario {
   readonly name: string;
-  readonly spec: object;
+  readonly spec: object | ((lane: Lane) => object);
   readonly plan?: object;
   /** What the user does once the Job of that task is there. The task then goes on until somebody ends it, unless it `isCarriedOut`. */
   readonly meanwhile?: {
@@ -55,20 +56,20 @@ export interface Scenario {
   readonly isOver: (run: RunObject | undefined) => boolean;
 }
 
-/** What befalls a run besides: one blow, and whatever the proxy before the API server does to requests. */
+/** What befalls a run besides: blows, and whatever the proxy before the API server does to requests. */
 export interface Trouble {
-  readonly blow?: { readonly at: number; readonly kind: Blow };
+  readonly blows?: Blows;
   readonly meddle?: Decide;
   /** The run is there before the operator is. */
   readonly isLate?: boolean;
+  /** The operator is a process of its own, and a blow that kills it is a SIGKILL. */
+  readonly isProcess?: boolean;
 }
 
 /** What came of a run. */
 export interface Carried {
   /** The operator's writes that may be struck, in their order; the run's uid and namespace are replaced by words. */
   readonly writes: readonly string[];
-  /** The write that was struck; undefined where the run had not so many. */
-  readonly struck: string | undefined;
   readonly outcome: Outcome;
 }
 
@@ -80,11 +81,21 @@ export interface Outcome {
   readonly run: { readonly conditions: readonly string[]; readonly finalizers: readonly string[] } | undefined;
   readonly created: readonly string[];
   readonly deleted: readonly string[];
-  /** Objects of the cluster and of the workspace. */
+  /** What was made or removed, or was not: the operator was killed while the server may have been at it. */
+  readonly perhaps: readonly string[];
+  /** Objects of the cluster and of the workspace, and databases. */
   readonly left: readonly string[];
 }
 
 export const installation = 'crashed';
+const argocd = {
+  namespace: 'argocd',
+  project: 'pipeline-parity',
+  repoURL: 'https://git.example/parity.git',
+  path: 'argocd/sources',
+  targetRevision: 'v1',
+  destinationServer: 'https://kubernetes.default.svc',
+};
 /** A run over one table, in a source that the operator deploys. */
 export const smallRun = {
   snapshot: { location: 'file:///nowhere/lake', tables: [{ name: 'planes', path: 'planes', key: ['tailnum'] }] },
@@ -110,7 +121,7 @@ export class Stage implements AsyncDisposable {
   readonly kube: KubeClient;
   readonly #lanes = new Map<string, Lane>();
   readonly #runs: Mirror<RunObject, RunObject>;
-  #played: AsyncDisposable | undefined;
+  readonly #played: AsyncDisposable[] = [];
 
   private constructor(controlPlane: ControlPlane, s3: SeaweedFs, kube: KubeClient) {
     this.controlPlane = controlPlane;
@@ -128,10 +139,12 @@ export class Stage implements AsyncDisposable {
     const { kubeconfig } = controlPlane;
     const stage = new Stage(controlPlane, s3, await connect({ kubeconfig, requestsPerSecond: 500, burst: 500 }));
     await s3.createBucket('workspaces');
+    await stage.kube.create(namespaces, { metadata: { name: argocd.namespace } });
+    await installApplications(stage.kube);
     const keys = { metadata: { namespace: 'default', name: 'keys' }, stringData: keysOf(s3.admin) };
     await stage.kube.create(secrets, keys);
     const carriesOut = (namespace: string, taskId: string) => stage.#lanes.get(namespace)?.taskBegins(taskId) ?? true;
-    stage.#played = await playCluster({ kubeconfig, s3, carriesOut });
+    stage.#played.push(await playCluster({ kubeconfig, s3, carriesOut }), await playArgoCD(stage.kube, argocd));
     stage.#runs.start();
     return stage;
   }
@@ -150,6 +163,7 @@ export class Stage implements AsyncDisposable {
       imagePullSecrets: [],
       executor: 'Jobs',
       allow: { command: false, embedded: false, fileLocations: true },
+      argocd,
       defaultWorkspace: { location: `s3://workspaces/${namespace}`, endpoint: s3, secretRef: { name: 'keys' } },
       parallelRuns: 10,
       nodeSelector: {},
@@ -161,6 +175,7 @@ export class Stage implements AsyncDisposable {
       retryBaseMs: 20,
       retryMaxMs: 500,
       graceMs: 10_000,
+      lookAgainMs: 250,
     };
   }
 
@@ -173,7 +188,7 @@ export class Stage implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     for (const lane of this.#lanes.values()) await lane[Symbol.asyncDispose]();
     await this.#runs.stop();
-    await this.#played?.[Symbol.asyncDispose]();
+    for (const played of this.#played) await played[Symbol.asyncDispose]();
     this.kube.close();
     await this.s3.stop();
     await this.controlPlane.stop();
@@ -190,6 +205,7 @@ export class Lane implements AsyncDisposable {
   readonly #s3: FaultProxy;
   readonly #options: StartOptions;
   #course: Course | undefined;
+  #process: OperatorProcess | undefined;
   /** Set while the operator that is being carried to its grave still tries to say something. */
   #isDead = false;
 
@@ -205,7 +221,10 @@ export class Lane implements AsyncDisposable {
 
   static async open(stage: Stage, namespace: string): Promise<Lane> {
     await stage.kube.create(namespaces, { metadata: { name: namespace } });
-    await stage.kube.create(secrets, { metadata: { namespace, name: 'keys' }, stringData: keysOf(stage.s3.admin) });
+    const { connection } = await sharedServer('Postgres');
+    const handed = { keys: keysOf(stage.s3.admin), database: formatConnection(connection) };
+    for (const [name, stringData] of Object.entries(handed))
+      await stage.kube.create(secrets, { metadata: { namespace, name }, stringData });
     const api = await startApiProxy({ kubeconfig: stage.controlPlane.kubeconfig });
     return new Lane(stage, namespace, api, await startFaultProxy({ server: new URL(stage.s3.endpoint) }));
   }
@@ -223,21 +242,20 @@ export class Lane implements AsyncDisposable {
     const name = { namespace: this.namespace, name: runName };
     if (scenario.plan !== undefined)
       await kube.create(plans, { metadata: { ...name, name: 'plan' }, spec: scenario.plan });
-    let operator = trouble.isLate === true ? undefined : await this.#start();
+    const start = () => (trouble.isProcess === true ? this.#spawn() : this.#start());
+    let operator = trouble.isLate === true ? undefined : await start();
     try {
-      const { metadata } = await kube.create(runs, { metadata: name, spec: { ...reporting, ...scenario.spec } });
-      operator ??= await this.#start();
+      const spec = typeof scenario.spec === 'function' ? scenario.spec(this) : scenario.spec;
+      const { metadata } = await kube.create(runs, { metadata: name, spec: { ...reporting, ...spec } });
+      operator ??= await start();
       const late = () => new ParityError('Timeout', `${scenario.name}: no end: ${JSON.stringify(course.last?.status)}`);
-      const isDead = await within(hangMs, Promise.race([course.died, course.over]), late);
-      if (isDead) {
+      while ((await within(hangMs, Promise.race([course.died, course.over]), late)) === 'Died') {
         await operator.stop();
         this.#isDead = false;
-        operator = await this.#start();
-        await within(hangMs, course.over, late);
+        course.revive();
+        operator = await start();
       }
-      const outcome = await this.#outcome(course, metadata.uid);
-      const inWords = wordsFor(metadata.uid, this.namespace);
-      return { writes: course.writes.map(inWords), struck: course.struck && inWords(course.struck), outcome };
+      return { writes: course.writes, outcome: await this.#outcome(course, metadata.uid) };
     } finally {
       await operator?.stop();
       this.#isDead = false;
@@ -264,8 +282,13 @@ export class Lane implements AsyncDisposable {
     await this.#s3[Symbol.asyncDispose]();
   }
 
-  #start(): Promise<RunningOperator> {
+  #start(): Promise<{ stop(): Promise<void> }> {
     return startOperator(this.#options);
+  }
+
+  async #spawn(): Promise<{ stop(): Promise<void> }> {
+    this.#process = await startOperatorProcess(this.#options);
+    return this.#process;
   }
 
   async #decide(server: Server, request: ProxiedRequest): Promise<Fault | undefined> {
@@ -277,18 +300,18 @@ export class Lane implements AsyncDisposable {
     if (!request.isWrite) return meddle();
     const body = (await request.body()).toString();
     const write = { server, request, body };
-    switch (course.next(write)) {
+    switch (course.next(write, inWords(nameOf(write), this.namespace))) {
       case undefined:
         return meddle();
       case 'Before':
-        this.#kill(course);
+        await this.#kill(course);
         return unheard;
       case 'After':
         return {
           kind: 'Afterwards',
-          decide: () => {
-            this.#kill(course);
-            return 'Lose';
+          decide: async () => {
+            await this.#kill(course);
+            return 'Lose' as const;
           },
         };
       case 'ReplyLost':
@@ -296,9 +319,10 @@ export class Lane implements AsyncDisposable {
     }
   }
 
-  /** As a SIGKILL: from here on no word of it reaches anybody. */
-  #kill(course: Course): void {
+  /** A SIGKILL, or, where the operator is in this process, as one: from here on no word of it reaches anybody. */
+  async #kill(course: Course): Promise<void> {
     this.#isDead = true;
+    if (course.trouble.isProcess === true) await this.#process?.stop();
     for (const proxy of [this.#api, this.#s3]) proxy.cut(() => true);
     course.die();
   }
@@ -307,6 +331,7 @@ export class Lane implements AsyncDisposable {
     const { last, written } = course;
     const inWords = wordsFor(uid, this.namespace);
     const done = written.filter(({ request: { status = 0 } }) => status >= 200 && status < 300);
+    const unknown = written.filter(({ request }) => request.status === undefined);
     const status = last?.status;
     return {
       verdict: course.verdict,
@@ -320,6 +345,7 @@ export class Lane implements AsyncDisposable {
             },
       created: sorted(done.flatMap(createdBy).map(inWords)),
       deleted: sorted(done.flatMap(deletedBy).map(inWords)),
+      perhaps: sorted(unknown.flatMap((write) => [...createdBy(write), ...deletedBy(write)]).map(inWords)),
       left: sorted((await this.#left(uid)).map(inWords)),
     };
   }
@@ -334,6 +360,10 @@ export class Lane implements AsyncDisposable {
     const left = objects.flatMap((items, index) =>
       items.map(({ metadata }) => `${kinds[index]?.kind} ${metadata.name}`),
     );
+    const ofArgoCD = await kube.listMetadata(applications, { namespace: argocd.namespace, labelSelector });
+    left.push(...ofArgoCD.items.filter(isOf(uid)).map(({ metadata }) => `Application ${metadata.name}`));
+    left.push(...(await databasesOf(uid)).map((name) => `database ${name}`));
+    left.push(...(await s3.buckets()).filter((name) => name.includes(uid)).map((name) => `bucket ${name}`));
     for (const location of [`s3://workspaces/${this.namespace}`, `s3://parity-${uid}`]) {
       const store = await openStore({ location, endpoint: s3.endpoint }, keysOf(s3.admin));
       try {
@@ -381,12 +411,12 @@ class Course {
   last: RunObject | undefined;
   verdict: string | undefined;
   readonly specDigests = new Set<string>();
-  struck: string | undefined;
   hasActed = false;
-  readonly #died = Promise.withResolvers<true>();
-  readonly #over = Promise.withResolvers<false>();
+  #died = Promise.withResolvers<'Died'>();
+  readonly #over = Promise.withResolvers<'Over'>();
   #counts: boolean;
   #wasThere = false;
+  #last = 'nothing';
 
   constructor(scenario: Scenario, trouble: Trouble) {
     this.scenario = scenario;
@@ -394,29 +424,33 @@ class Course {
     this.#counts = scenario.from === undefined;
   }
 
-  get died(): Promise<true> {
+  get died(): Promise<'Died'> {
     return this.#died.promise;
   }
 
-  get over(): Promise<false> {
+  get over(): Promise<'Over'> {
     return this.#over.promise;
   }
 
   die(): void {
-    this.#died.resolve(true);
+    this.#died.resolve('Died');
+  }
+
+  revive(): void {
+    this.#died = Promise.withResolvers();
   }
 
   /** The blow that falls on this write, if any. */
-  next(write: Write): Blow | undefined {
+  next(write: Write, name: string): Blow | undefined {
     this.written.push(write);
     if (!this.#counts) return undefined;
-    const name = nameOf(write);
     if (this.scenario.upTo?.test(name) === true) this.#counts = false;
-    this.writes.push(name);
-    const { blow } = this.trouble;
-    if (this.writes.length - 1 !== blow?.at) return undefined;
-    this.struck = name;
-    return blow.kind;
+    // Many a status is written: each is told by what was done before it.
+    const isStatus = isOfStatus(name);
+    if (!isStatus) this.#last = name;
+    const said = isStatus ? `${name} after ${this.#last}` : name;
+    this.writes.push(said);
+    return this.trouble.blows?.strike(said);
   }
 
   act(act: () => Promise<unknown>): void {
@@ -434,7 +468,7 @@ class Course {
     this.verdict = run?.status?.result?.verdict ?? this.verdict;
     const { specDigest } = run?.status ?? {};
     if (specDigest !== undefined) this.specDigests.add(specDigest);
-    if (this.scenario.isOver(run)) this.#over.resolve(false);
+    if (this.scenario.isOver(run)) this.#over.resolve('Over');
   }
 }
 
@@ -466,18 +500,59 @@ function nameIn(body: string): string {
   return metadata.name;
 }
 
+/** Whether a write, in words, is one of the run's status: how often it is written depends on how fast things happen. */
+export function isOfStatus(write: string): boolean {
+  return /^PATCH \S*\/status( |$)/.test(write);
+}
+
+/** The same for every run, whatever its uid. */
+function inWords(text: string, namespace: string): string {
+  return withoutAttempt(
+    text
+      .replaceAll(/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/g, 'UID')
+      .replaceAll(/parity-[0-9a-f]{8}-/g, 'parity-UID8-')
+      .replaceAll(namespace, 'NAMESPACE'),
+  );
+}
+
 /** The same for every run: attempts may differ, and names hold uids and namespaces. */
 function wordsFor(uid: string, namespace: string): (text: string) => string {
   return (text) =>
-    text
-      .replaceAll(uid, 'UID')
-      .replaceAll(uid.slice(0, 8), 'UID8')
-      .replaceAll(namespace, 'NAMESPACE')
-      .replace(/(\/jobs\/.*)-\d+$/, '$1-ATTEMPT');
+    withoutAttempt(
+      text
+        .replaceAll(uid, 'UID')
+        .replaceAll(uid.replaceAll('-', '_'), 'UID')
+        .replaceAll(uid.slice(0, 8), 'UID8')
+        .replaceAll(namespace, 'NAMESPACE'),
+    );
+}
+
+function withoutAttempt(text: string): string {
+  return text.replace(/(\/jobs\/.*)-\d+$/, '$1-ATTEMPT');
 }
 
 function sorted(texts: readonly string[]): readonly string[] {
   return [...new Set(texts)].sort();
+}
+
+function isOf(uid: string): (object: MetadataOnly) => boolean {
+  return ({ metadata }) => metadata.labels?.[labels.runUid] === uid;
+}
+
+async function databasesOf(uid: string): Promise<readonly string[]> {
+  const { connection } = await sharedServer('Postgres');
+  const client = new pg.Client(clientOptions(connection));
+  await client.connect();
+  try {
+    const own = `parity_${uid.replaceAll('-', '_')}%`;
+    const { rows } = await client.query<{ name: string }>(
+      'SELECT datname AS name FROM pg_database WHERE datname LIKE $1',
+      [own],
+    );
+    return rows.map(({ name }) => name);
+  } finally {
+    await client.end();
+  }
 }
 
 function unlessGone(error: unknown): void {
@@ -486,7 +561,8 @@ function unlessGone(error: unknown): void {
 
 /** What one outcome has and the other has not. */
 export function differences(calm: Outcome, other: Outcome): readonly string[] {
-  const lines = ({ created, deleted, left, run, ...rest }: Outcome) => [
+  const perhaps = new Set(other.perhaps.flatMap((what) => [`made ${what}`, `removed ${what}`]));
+  const lines = ({ created, deleted, perhaps: _, left, run, ...rest }: Outcome) => [
     ...created.map((what) => `made ${what}`),
     ...deleted.map((what) => `removed ${what}`),
     ...left.map((what) => `left ${what}`),
@@ -496,6 +572,6 @@ export function differences(calm: Outcome, other: Outcome): readonly string[] {
   const [before, after] = [lines(calm), lines(other)];
   return [
     ...after.filter((line) => !before.includes(line)).map((line) => `more: ${line}`),
-    ...before.filter((line) => !after.includes(line)).map((line) => `less: ${line}`),
+    ...before.filter((line) => !after.includes(line) && !perhaps.has(line)).map((line) => `less: ${line}`),
   ];
 }
