@@ -49,11 +49,11 @@ describe('the operator and an API server that is not as it should be; the test p
       least: 5,
     },
     {
-      what: 'one request of four is one too many, for a second',
+      what: 'one request of ten is one too many, for a second',
       trouble: () =>
         meddling(
           notWatch,
-          every(4, () => answer(429, 'TooManyRequests', { 'retry-after': '1' })),
+          every(10, () => answer(429, 'TooManyRequests', { 'retry-after': '1' })),
         ),
       least: 10,
     },
@@ -84,6 +84,27 @@ describe('the operator and an API server that is not as it should be; the test p
         const line = (text: string) => (++count % 2 === 0 ? [] : [text, text]);
         return { ...meddling(isWatch, () => ({ kind: 'Rewrite', line })), isLate: true };
       },
+      least: 3,
+    },
+    {
+      what: 'events of watches come in another order',
+      trouble: () => ({ ...meddling(isWatch, () => ({ kind: 'Rewrite', line: inPairsReversed() })), isLate: true }),
+      least: 3,
+    },
+    {
+      what: 'one watch of two begins too far back',
+      trouble: () => ({
+        ...meddling(
+          isWatch,
+          everyOther(() => answer(410, 'Expired')),
+        ),
+        isLate: true,
+      }),
+      least: 2,
+    },
+    {
+      what: 'watches end after two events, because their place in the history is gone',
+      trouble: () => ({ ...meddling(isWatch, () => ({ kind: 'Rewrite', line: endingInGone(2) })), isLate: true }),
       least: 3,
     },
     {
@@ -225,6 +246,29 @@ function every(nth: number, fault: MakeFault): MakeFault {
 /** From the first on. */
 function everyOther(fault: MakeFault): MakeFault {
   return (count) => (count % 2 === 1 ? fault(count) : undefined);
+}
+
+/** Of two events the second comes first; the last of an odd number never does. */
+function inPairsReversed(): (line: string) => readonly string[] {
+  let held: string | undefined;
+  return (line) => {
+    const first = held;
+    held = first === undefined ? line : undefined;
+    return first === undefined ? [] : [line, first];
+  };
+}
+
+function endingInGone(events: number): (line: string) => readonly string[] {
+  const gone = {
+    kind: 'Status',
+    apiVersion: 'v1',
+    status: 'Failure',
+    code: 410,
+    reason: 'Expired',
+    message: 'too old',
+  };
+  let count = 0;
+  return (line) => (++count <= events ? [line] : [JSON.stringify({ type: 'ERROR', object: gone })]);
 }
 
 function isWatch(request: ProxiedRequest): boolean {

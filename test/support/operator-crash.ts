@@ -56,10 +56,12 @@ export interface Scenario {
   readonly isOver: (run: RunObject | undefined) => boolean;
 }
 
-/** What befalls a run besides: blows, and whatever the proxy before the API server does to requests. */
+/** What befalls a run besides: blows, and whatever the proxies do to requests. */
 export interface Trouble {
   readonly blows?: Blows;
   readonly meddle?: Decide;
+  /** The same for the proxy before S3. */
+  readonly meddleS3?: Decide;
   /** The run is there before the operator is. */
   readonly isLate?: boolean;
   /** The operator is a process of its own, and a blow that kills it is a SIGKILL. */
@@ -185,6 +187,34 @@ export class Stage implements AsyncDisposable {
     return lane;
   }
 
+  /** What is left of a run, and of anything else of this installation in its namespace: objects, buckets, what lies in its workspace, databases. */
+  async leftOf(namespace: string, uid: string): Promise<readonly string[]> {
+    const { kube, s3 } = this;
+    const labelSelector = `${labels.installation}=${installation}`;
+    const kinds = [jobs, pods, secrets, statefulSets, services, networkPolicies, configMaps, persistentVolumeClaims];
+    const objects = await Promise.all(
+      kinds.map(async (kind) => (await kube.listMetadata(kind, { namespace, labelSelector })).items),
+    );
+    const left = objects.flatMap((items, index) =>
+      items.map(({ metadata }) => `${kinds[index]?.kind} ${metadata.name}`),
+    );
+    const ofArgoCD = await kube.listMetadata(applications, { namespace: argocd.namespace, labelSelector });
+    left.push(...ofArgoCD.items.filter(isOf(uid)).map(({ metadata }) => `Application ${metadata.name}`));
+    left.push(...(await databasesOf(uid)).map((name) => `database ${name}`));
+    left.push(...(await s3.buckets()).filter((name) => name.includes(uid)).map((name) => `bucket ${name}`));
+    for (const location of [`s3://workspaces/${namespace}`, `s3://parity-${uid}`]) {
+      const store = await openStore({ location, endpoint: s3.endpoint }, keysOf(s3.admin));
+      try {
+        for await (const { key } of store.list('')) left.push(`${location}/${key}`);
+      } catch (error) {
+        if (!(error instanceof ParityError && error.code === 'NotFound')) throw error;
+      } finally {
+        store.close();
+      }
+    }
+    return left;
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     for (const lane of this.#lanes.values()) await lane[Symbol.asyncDispose]();
     await this.#runs.stop();
@@ -296,7 +326,8 @@ export class Lane implements AsyncDisposable {
     const course = this.#course;
     // Events are told aside: nothing depends on them.
     if (course === undefined || /\/(events|leases)(\/|$)/.test(request.path)) return undefined;
-    const meddle = () => (server === 'API' ? course.trouble.meddle?.(request) : undefined);
+    const { meddle: meddleApi, meddleS3 } = course.trouble;
+    const meddle = () => (server === 'API' ? meddleApi?.(request) : meddleS3?.(request));
     if (!request.isWrite) return meddle();
     const body = (await request.body()).toString();
     const write = { server, request, body };
@@ -346,35 +377,8 @@ export class Lane implements AsyncDisposable {
       created: sorted(done.flatMap(createdBy).map(inWords)),
       deleted: sorted(done.flatMap(deletedBy).map(inWords)),
       perhaps: sorted(unknown.flatMap((write) => [...createdBy(write), ...deletedBy(write)]).map(inWords)),
-      left: sorted((await this.#left(uid)).map(inWords)),
+      left: sorted((await this.#stage.leftOf(this.namespace, uid)).map(inWords)),
     };
-  }
-
-  async #left(uid: string): Promise<readonly string[]> {
-    const { kube, s3 } = this.#stage;
-    const labelSelector = `${labels.installation}=${installation}`;
-    const kinds = [jobs, pods, secrets, statefulSets, services, networkPolicies, configMaps, persistentVolumeClaims];
-    const objects = await Promise.all(
-      kinds.map(async (kind) => (await kube.listMetadata(kind, { namespace: this.namespace, labelSelector })).items),
-    );
-    const left = objects.flatMap((items, index) =>
-      items.map(({ metadata }) => `${kinds[index]?.kind} ${metadata.name}`),
-    );
-    const ofArgoCD = await kube.listMetadata(applications, { namespace: argocd.namespace, labelSelector });
-    left.push(...ofArgoCD.items.filter(isOf(uid)).map(({ metadata }) => `Application ${metadata.name}`));
-    left.push(...(await databasesOf(uid)).map((name) => `database ${name}`));
-    left.push(...(await s3.buckets()).filter((name) => name.includes(uid)).map((name) => `bucket ${name}`));
-    for (const location of [`s3://workspaces/${this.namespace}`, `s3://parity-${uid}`]) {
-      const store = await openStore({ location, endpoint: s3.endpoint }, keysOf(s3.admin));
-      try {
-        for await (const { key } of store.list('')) left.push(`${location}/${key}`);
-      } catch (error) {
-        if (!(error instanceof ParityError && error.code === 'NotFound')) throw error;
-      } finally {
-        store.close();
-      }
-    }
-    return left;
   }
 
   /** Removes the run and plan, whatever became of them: the next one has their names. */
