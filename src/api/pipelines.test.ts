@@ -110,6 +110,16 @@ const cases: readonly (readonly [what: string, yaml: string, said: string])[] = 
     'outputs.database.schema: MySQL has no schemas inside a database; give the tables names of their own with table',
   ],
   [
+    'a schema of ClickHouse',
+    `${command}outputs: { database: { engine: ClickHouse, secretRef: { name: dw }, schema: x } }\n`,
+    'outputs.database.schema: ClickHouse has no schemas inside a database; give the tables names of their own with table',
+  ],
+  [
+    'a schema of Snowflake',
+    `${command}outputs: { database: { engine: Snowflake, secretRef: { name: dw }, schema: x } }\n`,
+    'outputs.database.schema: in Snowflake the run has one schema of its own, which is dropped with it; give the tables names of their own with table',
+  ],
+  [
     'both a database and a format',
     `${command}outputs: { format: Delta, database: { schema: x } }\n`,
     'outputs.database: what lands in a database has no format, location, endpoint, region or secretRef of its own',

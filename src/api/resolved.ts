@@ -160,13 +160,16 @@ export interface PostHogPipelineSpec extends ExternalPipelineSpec {
   };
 }
 
+/** Databases that a pipeline's tables can be read from: those of sources, and ClickHouse. */
+export type LandingEngine = ResolvedSource['engine'] | 'ClickHouse';
+
 /** Where landed tables lie. Locations, schemas and names are templates (src/api/templates.ts). */
 export type ResolvedOutputs =
   | ({ readonly kind: 'files'; readonly format: 'Delta' | 'Iceberg' | 'Parquet' } & ResolvedStorage)
   | {
       readonly kind: 'database';
       /** A server with a database of the run's own; left out: the source's own database. */
-      readonly server?: { readonly engine: ResolvedSource['engine']; readonly secretRef: { readonly name: string } };
+      readonly server?: { readonly engine: LandingEngine; readonly secretRef: { readonly name: string } };
       readonly schema?: string;
       readonly table: string;
     };

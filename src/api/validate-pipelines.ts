@@ -77,17 +77,17 @@ function validatePostHog({ outputs }: PostHogPipelineSpec, { sources }: Resolved
 function validateOutputs(outputs: ResolvedOutputs, spec: ResolvedSpec, path: Path): Finding[] {
   if (outputs.kind === 'database') {
     const { schema = '', table, server } = outputs;
-    const hasMysql =
-      server === undefined ? spec.sources.some(({ engine }) => engine === 'MySQL') : server.engine === 'MySQL';
+    const engines = server === undefined ? spec.sources.map(({ engine }) => engine) : [server.engine];
+    const without = schema === '' ? undefined : engines.find((engine) => engine !== 'Postgres');
     const findings = [
-      ...(hasMysql && schema !== ''
-        ? [
+      ...(without === undefined
+        ? []
+        : [
             {
               path: [...path, 'database', 'schema'],
-              message: 'MySQL has no schemas inside a database; give the tables names of their own with table',
+              message: `${noSchema[without]}; give the tables names of their own with table`,
             },
-          ]
-        : []),
+          ]),
       ...unknownVariables(table, NAMING_VARIABLES, [...path, 'database', 'table']),
       ...unknownVariables(schema, ['run', 'pipeline', 'source'], [...path, 'database', 'schema']),
     ];
@@ -111,6 +111,12 @@ function validateOutputs(outputs: ResolvedOutputs, spec: ResolvedSpec, path: Pat
   const message = `"${outputs.location}" has no {{run}} in a folder's name, so runs would mix and nobody could clean up; write {{landing}}/{{table}}, or put {{run}} into it`;
   return [...findings, { path: at, message }];
 }
+
+const noSchema = {
+  MySQL: 'MySQL has no schemas inside a database',
+  ClickHouse: 'ClickHouse has no schemas inside a database',
+  Snowflake: 'in Snowflake the run has one schema of its own, which is dropped with it',
+};
 
 /** Two tables of one source must not land in one place. */
 function collisions(template: string, spec: ResolvedSpec, path: Path): Finding[] {

@@ -1,9 +1,9 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { ExternalPipelineSpec, ResolvedSource } from '../api/resolved.ts';
+import type { ExternalPipelineSpec, LandingEngine, ResolvedSource } from '../api/resolved.ts';
 import { expandText, SECRET_VARIABLES, spellingsOf, type TemplateValue } from '../api/templates.ts';
 import { formatLocation } from '../lake/location.ts';
-import { formatConnection, sourceSecret } from '../sources/connection.ts';
+import { clickHouseUrl, formatConnection, sourceSecret } from '../sources/connection.ts';
 import type { Connection, SnowflakeAccess } from '../sources/source.ts';
 import { ParityError } from '../support/error.ts';
 import { registerSecret } from '../support/log.ts';
@@ -126,7 +126,7 @@ export function executionsFolder(runFolder: string): string {
 export interface ExecutionSecrets {
   readonly source: Connection;
   /** The database that the pipeline lands in, where it is not the source's own. */
-  readonly database?: Connection & { readonly engine: ResolvedSource['engine'] };
+  readonly database?: Connection & { readonly engine: LandingEngine };
   /** Keys of the object store that it lands in. */
   readonly storage?: Readonly<Record<string, string>>;
 }
@@ -183,13 +183,23 @@ export function variablesOf(
 }
 
 /** The connection as one URL, as most tools take it. It holds the password. */
-export function connectionUrl(connection: Connection, engine: ResolvedSource['engine']): string {
-  const { host, port, user, password, database, snowflake } = connection;
+export function connectionUrl(connection: Connection, engine: LandingEngine): string {
+  const { host, port, user, password, database, snowflake, clickhouse } = connection;
   if (snowflake !== undefined) return snowflakeUrl(connection, snowflake);
+  if (clickhouse !== undefined) return clickHouseLogin(connection);
   const scheme = engine === 'Postgres' ? 'postgresql' : 'mysql';
   const login = `${encodeURIComponent(user)}:${encodeURIComponent(password)}`;
   const tls = connection.ca !== undefined && engine === 'Postgres' ? '?sslmode=verify-full' : '';
   return `${scheme}://${login}@${host.includes(':') ? `[${host}]` : host}:${port}/${encodeURIComponent(database)}${tls}`;
+}
+
+/** As the official clients take it. */
+function clickHouseLogin(connection: Connection): string {
+  const url = new URL(clickHouseUrl(connection));
+  url.username = encodeURIComponent(connection.user);
+  url.password = encodeURIComponent(connection.password);
+  url.pathname = `/${encodeURIComponent(connection.database)}`;
+  return url.href;
 }
 
 /** As SQLAlchemy takes it; a key pair or token has no place in it, and lies in the files beside it. */
@@ -276,11 +286,7 @@ function storageEnvironment(
   };
 }
 
-async function writeConnection(
-  folder: string,
-  connection: Connection,
-  engine: ResolvedSource['engine'],
-): Promise<void> {
+async function writeConnection(folder: string, connection: Connection, engine: LandingEngine): Promise<void> {
   await mkdir(folder, { recursive: true, mode: 0o700 });
   const url = connectionUrl(connection, engine);
   registerSecret(url);

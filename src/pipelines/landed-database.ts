@@ -1,21 +1,25 @@
 import mysql from 'mysql2/promise';
 import pg from 'pg';
-import type { ResolvedOutputs, ResolvedSource } from '../api/resolved.ts';
+import type { LandingEngine, ResolvedOutputs, ResolvedSource } from '../api/resolved.ts';
 import type { Engine } from '../engine/engine.ts';
+import { quoteIdentifier } from '../engine/sql.ts';
 import { readDeltaSnapshot } from '../lake/delta/log.ts';
 import type { Relation } from '../lake/relation.ts';
+import { isNested } from '../lake/relation-types.ts';
 import type { DataType, Field } from '../lake/types.ts';
 import { clientOptions as mysqlOptions } from '../sources/mysql-client.ts';
 import { diagnoseMysql } from '../sources/mysql-errors.ts';
 import { clientOptions as postgresOptions } from '../sources/postgres.ts';
 import { diagnosePostgres } from '../sources/postgres-errors.ts';
 import { sourceDriver } from '../sources/registry.ts';
-import type { Connection, SourceTableColumn } from '../sources/source.ts';
+import type { Connection, LoadOptions, SourceTableColumn } from '../sources/source.ts';
 import { toSourceError } from '../sources/source-errors.ts';
 import { ParityError } from '../support/error.ts';
 import { snapshotPath, snapshotVersion } from '../tasks/relations.ts';
 import type { TaskContext } from '../tasks/task.ts';
 import type { TableOutput } from './contract.ts';
+import { clickHouseRelation } from './landed-clickhouse.ts';
+import { snowflakeTable, snowflakeType } from './landed-snowflake.ts';
 
 export interface LandedInDatabase {
   readonly outputs: Extract<ResolvedOutputs, { kind: 'database' }>;
@@ -31,47 +35,91 @@ export interface LandedInDatabase {
 export async function databaseRelation(
   engine: Engine,
   context: TaskContext,
-  landed: LandedInDatabase,
+  { output, outputs, source, table }: LandedInDatabase,
   connection: Connection,
 ): Promise<Relation> {
-  const { output, outputs } = landed;
-  const engineName = outputs.server?.engine ?? sourceEngine(context, landed.source);
-  const found = await columnsOf(connection, engineName, output);
-  if (found.length === 0)
+  const spec = context.file.spec.sources.find(({ name }) => name === source);
+  if (spec === undefined)
+    throw new ParityError('InvalidSpec', `The run has no source ${source}.`, { subject: 'spec.sources' });
+  const engineName = outputs.server?.engine ?? spec.engine;
+  const fields = await snapshotFields(context, table);
+  const columns = spec.engine === engineName ? spec.columns : [];
+  const options = {
+    signal: context.signal,
+    onProgress: ({ rows }: { rows: number }) => context.progress({ table, rows }),
+  };
+  return await tableRelation(engine, connection, { engineName, output, table, fields, columns }, options);
+}
+
+export interface TableInDatabase {
+  readonly engineName: LandingEngine;
+  readonly output: LandedInDatabase['output'];
+  /** The run's table. */
+  readonly table: string;
+  /** The snapshot's columns, and how the source holds them where it is of the same engine. */
+  readonly fields: readonly Field[];
+  readonly columns: ResolvedSource['columns'];
+}
+
+/** The same, where the run has said what it knows of the table. */
+export async function tableRelation(
+  engine: Engine,
+  connection: Connection,
+  landed: TableInDatabase,
+  options: LoadOptions,
+): Promise<Relation> {
+  const { engineName, output, table, fields } = landed;
+  if (engineName === 'ClickHouse') {
+    const expected = new Map(fields.map((field) => [field.name, field]));
+    return await clickHouseRelation(engine, connection, { name: output.table, table, expected }, options.signal);
+  }
+  const names = fields.map((field) => field.name);
+  const found = await tableOf(connection, engineName, output, names);
+  if (found.columns.length === 0)
     throw new ParityError('NotFound', `There is no table ${output.table} in the ${engineName} database.`, {
-      subject: landed.table,
+      subject: table,
     });
-  const expected = await expectedColumns(context, landed, engineName);
-  const columns = found.map((column) => {
-    const planned = expected.get(column.name);
-    const isSame = planned !== undefined && normal(planned.sqlType) === normal(column.type);
-    return isSame ? { ...planned, sqlType: column.type } : columnFor(column, engineName, landed.table);
+  const expected = expectedColumns(landed, engineName);
+  const columns = found.columns.map((column) => {
+    const planned = expected.get(column.as ?? column.name);
+    const isSame = planned !== undefined && isSameType(planned, column.type, engineName);
+    const field = isSame ? { ...planned.field, name: column.name } : columnFor(column, engineName, table);
+    return { field, sqlType: column.type };
   });
   const own = output.schema === null ? connection : { ...connection, schema: output.schema };
-  const session = await sourceDriver(engineName).connect(own, { signal: context.signal });
+  const session = await sourceDriver(engineName).connect(own, { signal: options.signal });
   try {
-    const relation = await session.export(
-      engine,
-      { name: output.table, columns, primaryKey: [], cursor: undefined },
-      { signal: context.signal, onProgress: ({ rows }) => context.progress({ table: landed.table, rows }) },
-    );
-    return { ...relation, name: `${[output.schema, output.table].filter(Boolean).join('.')} in ${engineName}` };
+    const asTable = { name: found.name, columns, primaryKey: [], cursor: undefined };
+    const relation = await session.export(engine, asTable, options);
+    const place = [output.schema, found.name].filter(Boolean).join('.');
+    return { ...renamed(relation, found.columns), name: `${place} in ${engineName}` };
   } finally {
     await session.close();
   }
+}
+
+interface FoundTable {
+  /** As the database spells it. */
+  readonly name: string;
+  /** None where there is no such table. */
+  readonly columns: readonly FoundColumn[];
 }
 
 interface FoundColumn {
   readonly name: string;
   /** As the database spells it. */
   readonly type: string;
+  /** What the column is called here, where the database has folded its name. */
+  readonly as?: string;
 }
 
-async function columnsOf(
+async function tableOf(
   connection: Connection,
   engine: ResolvedSource['engine'],
   output: LandedInDatabase['output'],
-): Promise<readonly FoundColumn[]> {
+  names: readonly string[],
+): Promise<FoundTable> {
+  const name = output.table;
   const doing = `looking at the table ${output.table}`;
   switch (engine) {
     case 'Postgres': {
@@ -85,7 +133,7 @@ async function columnsOf(
            WHERE nspname = $1 AND relname = $2 AND attnum > 0 AND NOT attisdropped ORDER BY attnum`,
           [output.schema ?? 'public', output.table],
         );
-        return rows;
+        return { name, columns: rows };
       } catch (error) {
         throw toSourceError(error, { engine, doing, connection }, diagnosePostgres(connection));
       } finally {
@@ -102,7 +150,7 @@ async function columnsOf(
            WHERE table_schema = DATABASE() AND table_name = ? ORDER BY ordinal_position`,
           [output.table],
         );
-        return rows.map((row) => ({ name: String(row.name), type: String(row.type) }));
+        return { name, columns: rows.map((row) => ({ name: String(row.name), type: String(row.type) })) };
       } catch (error) {
         throw toSourceError(error, { engine, doing, connection }, diagnoseMysql(connection));
       } finally {
@@ -110,33 +158,33 @@ async function columnsOf(
       }
     }
     case 'Snowflake':
-      throw new ParityError(
-        'UnsupportedFeature',
-        `Reading what a pipeline landed in Snowflake, in the table ${output.table}: it is not possible yet.`,
-        {
-          subject: output.table,
-          advice: 'Let the pipeline land files, or a table of Postgres or MySQL.',
-        },
-      );
+      return await snowflakeTable(connection, output.table, names);
   }
 }
 
+/** The relation with the names that its columns have here. */
+function renamed(relation: Relation, found: readonly FoundColumn[]): Relation {
+  if (found.every(({ as }) => as === undefined)) return relation;
+  const columns = relation.columns.map((field, index) => {
+    const name = found[index]?.as ?? field.name;
+    return { ...field, name, physicalName: name };
+  });
+  const values = relation.columns.map(
+    ({ name }, index) => `read.${quoteIdentifier(name)} AS ${quoteIdentifier(columns[index]?.name ?? name)}`,
+  );
+  return { ...relation, columns, sql: `SELECT ${values.join(', ')} FROM (${relation.sql}) AS read` };
+}
+
 /** What this engine holds of the table when it is a source: a column of just that type is read as the snapshot's. */
-async function expectedColumns(
-  context: TaskContext,
-  { source, table }: LandedInDatabase,
+function expectedColumns(
+  { table, fields, columns }: TableInDatabase,
   engine: ResolvedSource['engine'],
-): Promise<ReadonlyMap<string, SourceTableColumn>> {
-  const declared = context.file.spec.snapshot.tables.find(({ name }) => name === table);
-  const spec = context.file.spec.sources.find(({ name }) => name === source);
-  const version = await snapshotVersion(context, table, 'Target');
-  const { schema } = await readDeltaSnapshot(context.workspace, snapshotPath(table), version);
-  const fields = schema.fields.filter(({ name }) => declared?.exclude.includes(name) !== true);
+): ReadonlyMap<string, SourceTableColumn> {
   try {
     const planned = sourceDriver(engine).plan(table, fields, {
       primaryKey: [],
       cursor: undefined,
-      columns: spec?.engine === engine ? spec.columns : [],
+      columns,
     });
     return new Map(planned.columns.map((column) => [column.field.name, column]));
   } catch {
@@ -145,17 +193,30 @@ async function expectedColumns(
   }
 }
 
-function columnFor({ name, type }: FoundColumn, engine: ResolvedSource['engine'], table: string): SourceTableColumn {
-  const found = engine === 'Postgres' ? postgresType(type) : mysqlType(type);
+/** The snapshot's columns, without those that were never the source's. */
+async function snapshotFields(context: TaskContext, table: string): Promise<readonly Field[]> {
+  const declared = context.file.spec.snapshot.tables.find(({ name }) => name === table);
+  const version = await snapshotVersion(context, table, 'Target');
+  const { schema } = await readDeltaSnapshot(context.workspace, snapshotPath(table), version);
+  return schema.fields.filter(({ name }) => declared?.exclude.includes(name) !== true);
+}
+
+function columnFor({ name, type }: FoundColumn, engine: ResolvedSource['engine'], table: string): Field {
+  const found = typeFor[engine](type);
   if (found === undefined)
     throw new ParityError(
       'UnsupportedFeature',
       `Reading ${table}, its column ${name} is of the type ${type}, which is not read exactly.`,
       { subject: table, advice: `Have the pipeline land it as another type, or exclude the column from the table.` },
     );
-  const field: Field = { name, physicalName: name, type: found, nullable: true };
-  return { field, sqlType: type };
+  return { name, physicalName: name, type: found, nullable: true };
 }
+
+const typeFor: Readonly<Record<ResolvedSource['engine'], (type: string) => DataType | undefined>> = {
+  Postgres: postgresType,
+  MySQL: mysqlType,
+  Snowflake: snowflakeType,
+};
 
 function postgresType(type: string): DataType | undefined {
   const decimal = decimalOf(/^numeric\((\d+),(\d+)\)$/.exec(type));
@@ -227,6 +288,12 @@ function decimalOf(match: RegExpExecArray | null): DataType | undefined {
   return { kind: 'decimal', precision: Number(match[1]), scale: Number(match[2]) };
 }
 
+/** Semi-structured types of Snowflake all hold the nested value. */
+function isSameType({ field, sqlType }: SourceTableColumn, found: string, engine: ResolvedSource['engine']): boolean {
+  if (engine === 'Snowflake' && /^(variant|object|array)$/.test(found)) return isNested(field.type);
+  return normal(sqlType) === normal(found);
+}
+
 /** One spelling for what two versions of a database print in different ways: display widths, default precisions. */
 function normal(type: string): string {
   return type
@@ -237,10 +304,4 @@ function normal(type: string): string {
     .replace(/^tinyint\((?!1\))\d+\)/, 'tinyint')
     .replace(/, /g, ',')
     .replace(/ (character set|collate) \w+/g, '');
-}
-
-function sourceEngine(context: TaskContext, name: string): ResolvedSource['engine'] {
-  const source = context.file.spec.sources.find((one) => one.name === name);
-  if (source !== undefined) return source.engine;
-  throw new ParityError('InvalidSpec', `The run has no source ${name}.`, { subject: 'spec.sources' });
 }

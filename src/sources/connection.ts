@@ -1,4 +1,4 @@
-import type { ResolvedSource } from '../api/resolved.ts';
+import type { LandingEngine } from '../api/resolved.ts';
 import { ParityError } from '../support/error.ts';
 import type { Connection, SnowflakeAccess } from './source.ts';
 
@@ -17,8 +17,16 @@ interface Owner {
 }
 
 /** The connection that a secret's keys describe, to a source or to where a pipeline lands. Throws `AccessDenied` naming the key that is missing or unusable. */
-export function parseConnection(engine: ResolvedSource['engine'], keys: Keys, owner: Owner): Connection {
-  return engine === 'Snowflake' ? parseSnowflake(keys, owner) : parseServer(keys, owner);
+export function parseConnection(engine: LandingEngine, keys: Keys, owner: Owner): Connection {
+  switch (engine) {
+    case 'Snowflake':
+      return parseSnowflake(keys, owner);
+    case 'ClickHouse':
+      return parseClickHouse(keys, owner);
+    case 'Postgres':
+    case 'MySQL':
+      return parseServer(keys, owner);
+  }
 }
 
 /** Whether a host is a path: of a Unix socket in MySQL, of the folder that holds it in Postgres, which names it after the port. */
@@ -28,9 +36,18 @@ export function isSocket(host: string): boolean {
 
 /** The keys that `parseConnection` reads back as the same connection. */
 export function formatConnection(connection: Connection): Keys {
-  const { host, port, user, password, database, ca, snowflake } = connection;
+  const { host, port, user, password, database, ca, snowflake, clickhouse } = connection;
   if (snowflake !== undefined) return formatSnowflake(connection, snowflake);
-  return { host, port: String(port), user, password, database, ...(ca === undefined ? {} : { ca }) };
+  const keys = { host, port: String(port), user, password, database, ...(ca === undefined ? {} : { ca }) };
+  if (clickhouse === undefined) return keys;
+  const { cluster } = clickhouse;
+  return { ...keys, url: clickHouseUrl(connection), ...(cluster === undefined ? {} : { cluster }) };
+}
+
+/** Where the server's HTTP interface answers: `https://host:8443`. */
+export function clickHouseUrl({ host, port, clickhouse }: Connection): string {
+  const scheme = clickhouse?.isSecure === true ? 'https' : 'http';
+  return `${scheme}://${host.includes(':') ? `[${host}]` : host}:${port}`;
 }
 
 function parseServer(keys: Keys, owner: Owner): Connection {
@@ -75,6 +92,37 @@ function parseSnowflake(keys: Keys, owner: Owner): Connection {
       ...optional(keys, 'schema'),
       ...(keys.accessUrl === undefined ? {} : { accessUrl: url.origin }),
     },
+  };
+}
+
+const clickHouseKeys =
+  'For ClickHouse it takes the keys url (of the HTTP interface, such as https://host:8443), user and password, and optionally database, ca and cluster.';
+
+function parseClickHouse(keys: Keys, owner: Owner): Connection {
+  const url = URL.parse(need(keys, 'url', owner, clickHouseKeys));
+  const isPlain = url !== null && url.pathname === '/' && url.search === '' && url.username === '';
+  if (!isPlain || !/^https?:$/.test(url.protocol))
+    throw refused(
+      owner,
+      'has no usable url',
+      'The key url is http:// or https:// with host and port, and nothing more.',
+    );
+  const isSecure = url.protocol === 'https:';
+  if (!isSecure && keys.ca !== undefined)
+    throw refused(
+      owner,
+      'has a ca, and a url that is not https://',
+      'Write https:// and the port of HTTPS, or take ca out.',
+    );
+  const { cluster } = optional(keys, 'cluster');
+  return {
+    host: url.hostname.replace(/^\[(.*)\]$/, '$1'),
+    port: Number(url.port || (isSecure ? 443 : 80)),
+    user: need(keys, 'user', owner, clickHouseKeys),
+    password: keys.password ?? '',
+    database: keys.database || 'default',
+    ...(keys.ca === undefined ? {} : { ca: keys.ca }),
+    clickhouse: { isSecure, ...(cluster === undefined ? {} : { cluster }) },
   };
 }
 

@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto';
 import mysql from 'mysql2/promise';
 import pg from 'pg';
-import type { ResolvedSource } from '../api/resolved.ts';
+import type { LandingEngine, ResolvedSource } from '../api/resolved.ts';
+import { createClickHouseDatabase, dropClickHouseDatabases } from './clickhouse-database.ts';
 import { clientOptions as mysqlOptions } from './mysql-client.ts';
 import { diagnoseMysql } from './mysql-errors.ts';
 import { mysqlIdentifier } from './mysql-types.ts';
@@ -26,13 +27,14 @@ export interface RunMark {
  */
 export async function createRunDatabase(
   connection: Connection,
-  engine: ResolvedSource['engine'],
+  engine: LandingEngine,
   run: RunMark,
   source?: string,
   beforeMaking?: () => Promise<void>,
 ): Promise<Connection> {
   const database = databaseName(run.uid, source);
   if (engine === 'Snowflake') return await createRunSchema(connection, database, run, beforeMaking);
+  if (engine === 'ClickHouse') return await createClickHouseDatabase(connection, database, run, beforeMaking);
   await onServer(connection, engine, `making database ${database}`, async (server) => {
     const databases = await server.databases();
     await beforeMaking?.();
@@ -42,13 +44,10 @@ export async function createRunDatabase(
 }
 
 /** Drops what `createRunDatabase` made for the run, ending sessions that still use it. A database that is gone already is no error. */
-export async function dropRunDatabase(
-  connection: Connection,
-  engine: ResolvedSource['engine'],
-  run: RunMark,
-): Promise<void> {
+export async function dropRunDatabase(connection: Connection, engine: LandingEngine, run: RunMark): Promise<void> {
   const own = databaseName(run.uid);
   if (engine === 'Snowflake') return await dropRunSchemas(connection, own, run);
+  if (engine === 'ClickHouse') return await dropClickHouseDatabases(connection, own, run);
   await onServer(connection, engine, `dropping database ${own}`, async (server) => {
     for (const name of await server.databases())
       if (name === own || name.startsWith(`${own}_`)) await server.drop(name);

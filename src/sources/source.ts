@@ -16,6 +16,15 @@ export interface Connection {
   readonly schema?: string;
   /** What Snowflake needs beside a user and a database. There is `host` the account's, and `password` is empty where another credential is used. */
   readonly snowflake?: SnowflakeAccess;
+  /** What ClickHouse needs beside; only pipelines land there, and queries run there. */
+  readonly clickhouse?: ClickHouseAccess;
+}
+
+export interface ClickHouseAccess {
+  /** Whether its HTTP interface speaks TLS. */
+  readonly isSecure: boolean;
+  /** The cluster that `ON CLUSTER` names, where what the run makes is made on all of its nodes. */
+  readonly cluster?: string;
 }
 
 export interface SnowflakeAccess {

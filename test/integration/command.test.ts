@@ -5,7 +5,9 @@ import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { expect } from 'chai';
 import mysql from 'mysql2/promise';
+import { clickHouseClient } from '../../src/sources/clickhouse-client.ts';
 import { formatConnection } from '../../src/sources/connection.ts';
+import { sharedClickHouse } from '../support/clickhouse/start.ts';
 import { sharedServer } from '../support/databases.ts';
 import { type CommandResult, Place, root, smallSpec, startJobs } from '../support/runs.ts';
 
@@ -138,6 +140,21 @@ describe('a run of a command', function () {
     expect(rows.map((row) => Object.values(row)[0])).to.not.satisfy((names: string[]) =>
       names.some((name) => /^parity_[0-9a-f]{8}_/.test(name)),
     );
+  });
+
+  it('that lands in ClickHouse (the embedded engine behind its HTTP interface) is read there, and the database goes with the run', async () => {
+    const server = await sharedClickHouse();
+    const { result, left } = await runWith(
+      'Load',
+      { outputs: { database: { engine: 'ClickHouse', secretRef: { name: 'landing' } } } },
+      undefined,
+      { landing: server.secret },
+    );
+    expect(result.exitCode, result.stdout + result.stderr).to.equal(0);
+    expect(left).to.equal('nothing');
+    const client = clickHouseClient(server.connection);
+    expect(await client.rows(`SELECT name FROM system.databases WHERE name LIKE 'parity\\_%'`)).to.deep.equal([]);
+    client.close();
   });
 
   it('that is to be judged by an HTTP answer waits for it', async () => {

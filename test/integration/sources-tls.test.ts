@@ -1,8 +1,6 @@
-import { execFile } from 'node:child_process';
-import { chown, copyFile, mkdir, mkdtemp, readFile, rm, stat } from 'node:fs/promises';
+import { chown, copyFile, mkdir, mkdtemp, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
 import { assert } from 'chai';
 import pg from 'pg';
 import { rowDigest } from '../../src/compare/row-digest.ts';
@@ -15,6 +13,7 @@ import { mysqlServer } from '../../src/sources/embedded-mysql.ts';
 import { sourceDriver } from '../../src/sources/registry.ts';
 import { startServerProcess } from '../../src/sources/server-process.ts';
 import type { Connection } from '../../src/sources/source.ts';
+import { makeCertificates } from '../support/certificates.ts';
 import { errorOf } from '../support/snapshot-run.ts';
 
 const signal = new AbortController().signal;
@@ -96,31 +95,6 @@ const rows: Relation = {
   sizeBytes: undefined,
   name: 'made for a test',
 };
-
-/** A CA and, signed by it, a certificate for 127.0.0.1. Returns the CA's. */
-async function makeCertificates(folder: string, name: string): Promise<string> {
-  const openssl = (...args: string[]): Promise<unknown> => promisify(execFile)('openssl', args, { cwd: folder });
-  const key = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes'];
-  await openssl(
-    'req',
-    '-x509',
-    ...key,
-    '-days',
-    '2',
-    '-subj',
-    `/CN=${name} CA`,
-    '-keyout',
-    `${name}-ca.key`,
-    '-out',
-    `${name}-ca.crt`,
-  );
-  await openssl(
-    ...['req', '-x509', ...key, '-days', '2', '-subj', '/CN=127.0.0.1', '-addext', 'subjectAltName=IP:127.0.0.1'],
-    ...['-addext', 'basicConstraints=critical,CA:FALSE', '-CA', `${name}-ca.crt`, '-CAkey', `${name}-ca.key`],
-    ...['-keyout', `${name}.key`, '-out', `${name}.crt`],
-  );
-  return await readFile(join(folder, `${name}-ca.crt`), 'utf8');
-}
 
 /** Key and certificate where the server's user may read them, and nobody else. */
 async function giveCertificate(folder: string, data: string): Promise<void> {

@@ -407,9 +407,9 @@ export interface PipelineSpec {
       /**
        * Which database, where it is not the source's own.
        */
-      engine?: 'Postgres' | 'MySQL';
+      engine?: 'Postgres' | 'MySQL' | 'Snowflake' | 'ClickHouse';
       /**
-       * Secret with the keys `host`, `port`, `user`, `password`, `database` and optionally `ca` of a server where the run makes a database of its own, dropped at the end. Left out: the tables lie in the source's own database.
+       * Secret with the keys `host`, `port`, `user`, `password`, `database` and optionally `ca` of a server where the run makes a database of its own, dropped at the end; for ClickHouse `url`, `user`, `password` and optionally `database`, `ca` and `cluster`; for Snowflake those of a source. Left out: the tables lie in the source's own database.
        */
       secretRef?: {
         /**
@@ -418,7 +418,7 @@ export interface PipelineSpec {
         name: string;
       };
       /**
-       * Schema of the landed tables, a template with `{{run}}`, `{{pipeline}}` and `{{source}}`. Left out: `public`, for MySQL the database itself.
+       * Schema of Postgres that the landed tables lie in, a template with `{{run}}`, `{{pipeline}}` and `{{source}}`. Left out: `public`.
        */
       schema?: string;
       /**
