@@ -1,4 +1,4 @@
-import { mkdir, rm } from 'node:fs/promises';
+import { mkdir, rm, rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type ChildEnd, runChild } from '../../src/cli/driver/child.ts';
 import { endTaskProcesses } from '../../src/cli/driver/removals.ts';
@@ -128,8 +128,10 @@ export class ProcessExecutor implements TaskExecutor {
   }
 
   async #removeFolders(hold: Hold): Promise<void> {
-    const { scratch, secrets, processes } = this.#folders(hold);
+    const { scratch, secrets, processes, sources, root } = this.#folders(hold);
     for (const folder of [scratch, secrets, processes]) await rm(folder, { recursive: true, force: true });
+    // Where servers have folders there, these two go with the last of them.
+    for (const folder of [sources, root]) await rmdir(folder).catch(() => undefined);
     this.#runs.delete(hold.run.uid);
   }
 

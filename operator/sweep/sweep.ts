@@ -1,3 +1,4 @@
+import type { ResolvedStorage } from '../../src/api/resolved.ts';
 import { isKubeError } from '../../src/kube/error.ts';
 import {
   configMaps,
@@ -22,6 +23,7 @@ import { applications } from '../runs/application.ts';
 import { type RunContext, scopeOf } from '../runs/context.ts';
 import { readKeys } from '../runs/credentials.ts';
 import { decodeHold, deleteHoldSecret } from '../runs/hold.ts';
+import { storageKeys } from '../runs/memory.ts';
 import { holdFinalizer, labels } from '../runs/names.ts';
 import { describeLeftovers, removeAll } from '../runs/removals.ts';
 import { type Hold, type RunObject, runs } from '../runs/types.ts';
@@ -37,8 +39,9 @@ export interface Leak {
 const youngMs = 60_000;
 
 /**
- * Looks for what carries this installation's mark and belongs to no living run, and removes it: what holds say first (they know all of a run), then objects of the
- * cluster, then workspaces under the installation's default location. Nothing is removed before a live read has said that its run is gone.
+ * Looks for what carries this installation's mark and belongs to no living run, and removes it: what holds say first (they know all of a run: its buckets, databases,
+ * Applications, workflows), then objects of the cluster, then workspaces where runs work: under the installation's default location, and where any hold says that its run
+ * works. Nothing is removed before a live read has said that its run is gone.
  */
 export async function sweep(context: RunContext): Promise<readonly Leak[]> {
   const leaks: Leak[] = [];
@@ -46,7 +49,7 @@ export async function sweep(context: RunContext): Promise<readonly Leak[]> {
     leaks.push(leak);
     log.warn('something belonged to no living run', { ...leak });
   };
-  const held = new Set<string>();
+  const held: Held = { uids: new Set(), workplaces: new Map() };
   for (const secret of await holds(context)) {
     throwIfAborted(context.signal);
     const leak = await sweepHold(context, secret, held);
@@ -55,6 +58,18 @@ export async function sweep(context: RunContext): Promise<readonly Leak[]> {
   for (const leak of await sweepObjects(context, held)) note(leak);
   for (const leak of await sweepWorkspaces(context, held)) note(leak);
   return leaks;
+}
+
+/** What the holds say, of runs that are alive and of others. */
+interface Held {
+  readonly uids: Set<string>;
+  /** Where runs work, by location and server. */
+  readonly workplaces: Map<string, Workplace>;
+}
+
+interface Workplace {
+  readonly storage: ResolvedStorage;
+  readonly keys: Readonly<Record<string, string>> | undefined;
 }
 
 function places({ options }: RunContext): readonly (string | undefined)[] {
@@ -82,11 +97,13 @@ async function holds(context: RunContext): Promise<readonly Secret[]> {
 }
 
 /** A hold whose run is gone: its finalization was never carried out, or was given up by an administrator. */
-async function sweepHold(context: RunContext, secret: Secret, held: Set<string>): Promise<Leak | undefined> {
+async function sweepHold(context: RunContext, secret: Secret, held: Held): Promise<Leak | undefined> {
   const name = keyOf(secret.metadata);
-  held.add(secret.metadata.labels?.[labels.runUid] ?? '');
+  held.uids.add(secret.metadata.labels?.[labels.runUid] ?? '');
   try {
     const hold = decodeHold(secret);
+    const storage = hold.spec.workspace;
+    held.workplaces.set(nameOfPlace(storage), { storage, keys: storageKeys(hold) });
     const run = await context.kube.find(runs, { namespace: hold.namespace, name: hold.run.name });
     if (run?.metadata.uid === hold.run.uid) return undefined;
     const removal = await removeAll(scopeOf(context, goneRun(hold), hold), context.hands);
@@ -112,7 +129,7 @@ function goneRun({ run, namespace }: Hold): RunObject {
 }
 
 /** Objects whose run is gone and that no hold knows: the cluster takes owned ones by itself, these were left. */
-async function sweepObjects(context: RunContext, held: ReadonlySet<string>): Promise<readonly Leak[]> {
+async function sweepObjects(context: RunContext, held: Held): Promise<readonly Leak[]> {
   const { kube, options } = context;
   const kinds: readonly Resource<KubeObject>[] = [
     jobs,
@@ -139,7 +156,8 @@ async function sweepObjects(context: RunContext, held: ReadonlySet<string>): Pro
     const { uid, namespace = '', name, deletionTimestamp, creationTimestamp } = object.metadata;
     const run = object.metadata.labels?.[labels.runUid];
     const isYoung = context.now().getTime() - Date.parse(creationTimestamp) < youngMs;
-    if (run === undefined || alive.has(run) || held.has(run) || isYoung || deletionTimestamp !== undefined) continue;
+    if (run === undefined || alive.has(run) || held.uids.has(run) || isYoung || deletionTimestamp !== undefined)
+      continue;
     throwIfAborted(context.signal);
     const about = { kind: kind.kind, name: `${namespace}/${name}` };
     const outcome = await kube.delete(kind, { namespace, name }, { uid }).then(
@@ -151,23 +169,45 @@ async function sweepObjects(context: RunContext, held: ReadonlySet<string>): Pro
   return leaks;
 }
 
-/** Buckets, prefixes and folders with our mark under the location that runs use by default. Other locations are known only to their runs. */
-async function sweepWorkspaces(context: RunContext, held: ReadonlySet<string>): Promise<readonly Leak[]> {
-  const { kube, options } = context;
-  const base = options.defaultWorkspace;
-  if (base === undefined) return [];
-  const keys = base.secretRef === undefined ? undefined : await readKeys(kube, options.namespace, base.secretRef.name);
-  const found = await listWorkspaces(base, keys);
-  if (found.length === 0) return [];
-  const alive = await livingRuns(context);
+/** Buckets, prefixes and folders with our mark, wherever runs are known to work. */
+async function sweepWorkspaces(context: RunContext, held: Held): Promise<readonly Leak[]> {
   const leaks: Leak[] = [];
-  for (const place of found) {
-    throwIfAborted(context.signal);
-    if (alive.has(place.uid) || held.has(place.uid)) continue;
-    const leak = await sweepWorkspace(context, place, keys);
-    if (leak !== undefined) leaks.push(leak);
+  for (const place of await workplaces(context, held)) {
+    const found = await listed(context, place);
+    if (found.length === 0) continue;
+    const alive = await livingRuns(context);
+    for (const workspace of found) {
+      throwIfAborted(context.signal);
+      if (alive.has(workspace.uid) || held.uids.has(workspace.uid)) continue;
+      const leak = await sweepWorkspace(context, workspace, place.keys);
+      if (leak !== undefined) leaks.push(leak);
+    }
   }
   return leaks;
+}
+
+/** A place that can't be listed keeps no other from being looked at. */
+async function listed({ signal }: RunContext, { storage, keys }: Workplace): Promise<readonly FoundWorkspace[]> {
+  throwIfAborted(signal);
+  try {
+    return await listWorkspaces(storage, keys);
+  } catch (error) {
+    log.warn('workspaces without a run cannot be looked for here', { location: storage.location, error });
+    return [];
+  }
+}
+
+async function workplaces({ kube, options }: RunContext, held: Held): Promise<readonly Workplace[]> {
+  const storage = options.defaultWorkspace;
+  if (storage === undefined) return [...held.workplaces.values()];
+  const { secretRef } = storage;
+  const keys = secretRef === undefined ? undefined : await readKeys(kube, options.namespace, secretRef.name);
+  // The operator's own keys, where a run works in the default place with a copy of them.
+  return [...new Map([...held.workplaces, [nameOfPlace(storage), { storage, keys }]]).values()];
+}
+
+function nameOfPlace({ location, endpoint, region }: ResolvedStorage): string {
+  return JSON.stringify([location.replace(/\/+$/, ''), endpoint, region]);
 }
 
 async function sweepWorkspace(

@@ -7,7 +7,9 @@ import { abandonedName } from '../../operator/runs/hold.ts';
 import { abandonAnnotation, cleanupFinalizer, holdName } from '../../operator/runs/names.ts';
 import { namespaces, secrets } from '../../src/kube/objects.ts';
 import { type RunObject, runs } from '../../src/kube/runs.ts';
+import { formatConnection } from '../../src/sources/connection.ts';
 import { type ControlPlane, startControlPlane } from '../support/control-plane.ts';
+import { databasesOf, rowsOf, sharedServer } from '../support/databases.ts';
 import { eventually } from '../support/eventually.ts';
 import { fakeServer } from '../support/fake-server.ts';
 import { Installation } from '../support/operator.ts';
@@ -58,14 +60,28 @@ describe('the operator, with tasks as processes beside it', function () {
       await installation.untilGone('passing');
     });
 
-    it('finds a bug: failed, with what differs, and nothing left', async () => {
+    it('finds a bug in a database on the user’s own server, which goes with the run also when the Secret is gone', async () => {
+      const { connection } = await sharedServer('Postgres');
+      const name = { namespace: 'default', name: 'shop-server' };
+      await installation.kube.create(secrets, { metadata: name, stringData: formatConnection(connection) });
+      const spec = smallSpec(['planes'], { bug: 'DuplicatedBatch' });
+      const sources = spec.sources.map(({ embedded: _, ...source }) => ({
+        ...source,
+        external: { secretRef: { name: name.name } },
+      }));
       await installation.start();
-      await installation.apply('failing', smallSpec(['planes'], { bug: 'DuplicatedBatch' }));
+      await installation.apply('failing', { ...spec, sources, cleanup: { policy: 'Never' } });
       const ended = await installation.until('failing', 'Finished');
-      expect(ended.status?.result?.verdict).to.equal('Failed');
+      expect(ended.status?.result?.verdict, JSON.stringify(ended.status)).to.equal('Failed');
       expect(ended.status?.result?.differences).to.be.greaterThan(0);
       expect(condition(ended, 'Stalled')).to.include({ status: 'True', reason: 'Failed' });
-      await installation.until('failing', 'CleanedUp');
+      const own = await databasesOf(ended.metadata.uid);
+      expect(own).to.have.length(1);
+      expect(await rowsOf({ ...connection, database: own[0] ?? '' }, 'planes')).to.be.greaterThan(1_000);
+      await installation.kube.delete(secrets, name);
+      await installation.delete('failing');
+      await installation.untilGone('failing');
+      expect(await databasesOf(ended.metadata.uid)).to.deep.equal([]);
       await untilNothingIsLeft();
     });
   });

@@ -3,7 +3,7 @@ import { access } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import type { RunContext } from '../../operator/runs/context.ts';
-import { keepAbandoned } from '../../operator/runs/hold.ts';
+import { createHold, keepAbandoned } from '../../operator/runs/hold.ts';
 import { JobExecutor } from '../../operator/runs/jobs.ts';
 import { RunMemory } from '../../operator/runs/memory.ts';
 import { runLabels } from '../../operator/runs/names.ts';
@@ -11,7 +11,7 @@ import type { Hold } from '../../operator/runs/types.ts';
 import { sweep } from '../../operator/sweep/sweep.ts';
 import { type Job, jobs, secrets } from '../../src/kube/objects.ts';
 import type { RunIdentity } from '../../src/tasks/task.ts';
-import { createWorkspace, planWorkspace } from '../../src/tasks/workspace.ts';
+import { createWorkspace, planWorkspace, type WorkspacePlan } from '../../src/tasks/workspace.ts';
 import { type ControlPlane, startControlPlane } from '../support/control-plane.ts';
 import { Installation } from '../support/operator.ts';
 import { type SeaweedFs, startSeaweedFs } from '../support/seaweedfs.ts';
@@ -66,6 +66,30 @@ describe('the sweeper, on a real API server and S3', function () {
     await installation.kube.delete(secrets, { namespace: 'default', name: 'keys' });
   });
 
+  it('removes workspaces of ours without a run from where another run works, as its hold says', async () => {
+    const { metadata } = await installation.apply('living', { snapshot: { location: 's3://lake' } });
+    const keys = { ...s3.admin };
+    const own = { location: `s3://${await s3.createBucket('work-of-its-own')}`, endpoint: s3.endpoint };
+    const workspace = { ...own, secretRef: { name: 'own-keys' } };
+    const living = { ...identity(), name: 'living', uid: metadata.uid };
+    await createHold(installation.kube, {
+      ...holdOf(living, planWorkspace(workspace, living.uid)),
+      spec: spec({ workspace, sources: [] }),
+      secrets: { 'own-keys': keys },
+    });
+    // Another place, which cannot be listed, is no reason not to look at this one.
+    const nowhere = { location: 's3://no-such-bucket', endpoint: s3.endpoint };
+    const [gone, another] = [identity(), { ...identity(), installation: 'another' }];
+    for (const run of [gone, another, living])
+      await createWorkspace(planWorkspace(workspace, run.uid), run, keys, new Date());
+    const leaks = await sweep(context({ defaultWorkspace: nowhere }));
+    expect(leaks).to.deep.equal([
+      { kind: 'Workspace', name: `${own.location}/parity-${gone.uid}`, outcome: 'Removed' },
+    ]);
+    const left = [another, living].map(({ uid }) => `parity-${uid}/.parity.json`);
+    expect([...(await s3.objects('work-of-its-own'))].sort()).to.deep.equal(left.sort());
+  });
+
   it('leaves alone what is so young that its run may not have been seen', async () => {
     const run = identity();
     await makeWorkspace(run);
@@ -89,17 +113,7 @@ describe('the sweeper, on a real API server and S3', function () {
   it('goes on with what an administrator let go of, until nothing of it is left', async () => {
     const run = identity();
     const plan = await makeWorkspace(run);
-    const hold: Hold = {
-      run,
-      namespace: 'default',
-      spec: spec({ sources: [] }),
-      specDigest: '',
-      graphVersion: 1,
-      image: '',
-      workspace: plan,
-      secrets: {},
-    };
-    await keepAbandoned(installation.kube, hold, 'default');
+    await keepAbandoned(installation.kube, holdOf(run, plan), 'default');
     expect(await sweep(context())).to.deep.equal([
       { kind: 'Hold', name: `default/parity-abandoned-${run.uid}`, outcome: 'Removed' },
     ]);
@@ -109,6 +123,11 @@ describe('the sweeper, on a real API server and S3', function () {
 
   function identity(): RunIdentity {
     return { name: 'gone', uid: randomUUID(), installation: installation.options.installation };
+  }
+
+  function holdOf(run: RunIdentity, workspace: WorkspacePlan): Hold {
+    const plain = { namespace: 'default', specDigest: '', graphVersion: 1, image: '', secrets: {} };
+    return { ...plain, run, workspace, spec: spec({ sources: [] }) };
   }
 
   async function makeWorkspace(run: RunIdentity) {

@@ -1,8 +1,11 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import pg from 'pg';
 import type { ResolvedSource } from '../../src/api/resolved.ts';
 import { type EmbeddedServer, startEmbedded } from '../../src/sources/embedded.ts';
+import { clientOptions } from '../../src/sources/postgres.ts';
+import type { Connection } from '../../src/sources/source.ts';
 
 type EngineName = ResolvedSource['engine'];
 
@@ -21,6 +24,43 @@ export async function ownServer(engine: EngineName): Promise<EmbeddedServer> {
   const dir = await mkdtemp(join(tmpdir(), `parity-${engine.toLowerCase()}-`));
   folders.push(dir);
   return await startEmbedded(engine, { dir, name: 'test', signal: new AbortController().signal });
+}
+
+/** The databases that a run has on the shared Postgres. */
+export async function databasesOf(uid: string): Promise<readonly string[]> {
+  const { connection } = await sharedServer('Postgres');
+  const text = 'SELECT datname AS name FROM pg_database WHERE datname LIKE $1';
+  const rows = await ask<{ name: string }>(connection, text, [`parity\\_${uid.replaceAll('-', '\\_')}%`]);
+  return rows.map(({ name }) => name);
+}
+
+/** How many rows a table of a Postgres database has, in whichever schema it is. */
+export async function rowsOf(connection: Connection, table: string): Promise<number> {
+  const [found] = await ask<{ schema: string }>(
+    connection,
+    'SELECT table_schema AS schema FROM information_schema.tables WHERE table_name = $1',
+    [table],
+  );
+  const [counted] = await ask<{ rows: number }>(
+    connection,
+    `SELECT count(*)::int AS rows FROM "${found?.schema}"."${table}"`,
+    [],
+  );
+  return counted?.rows ?? 0;
+}
+
+async function ask<Row extends pg.QueryResultRow>(
+  connection: Connection,
+  text: string,
+  values: readonly string[],
+): Promise<readonly Row[]> {
+  const client = new pg.Client(clientOptions(connection));
+  await client.connect();
+  try {
+    return (await client.query<Row>(text, [...values])).rows;
+  } finally {
+    await client.end();
+  }
 }
 
 after(async () => {

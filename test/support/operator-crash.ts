@@ -1,4 +1,3 @@
-import pg from 'pg';
 import { type RunningOperator, type StartOptions, startOperator } from '../../operator/operator.ts';
 import { applications } from '../../operator/runs/application.ts';
 import { connect, type KubeClient } from '../../src/kube/client.ts';
@@ -19,7 +18,6 @@ import { labels, plans, type RunObject, runs } from '../../src/kube/runs.ts';
 import { Mirror, objectsOf } from '../../src/kube/watch.ts';
 import { openStore } from '../../src/lake/open.ts';
 import { formatConnection } from '../../src/sources/connection.ts';
-import { clientOptions } from '../../src/sources/postgres.ts';
 import { ParityError } from '../../src/support/error.ts';
 import { within } from '../../src/support/retry.ts';
 import {
@@ -33,7 +31,7 @@ import {
 } from './api-proxy.ts';
 import type { Blow, Blows } from './blows.ts';
 import { type ControlPlane, startControlPlane } from './control-plane.ts';
-import { sharedServer } from './databases.ts';
+import { databasesOf, sharedServer } from './databases.ts';
 import { type OperatorProcess, startOperatorProcess } from './operator-process.ts';
 import { installApplications, playArgoCD } from './played-argocd.ts';
 import { keysOf, playCluster } from './played-cluster.ts';
@@ -541,22 +539,6 @@ function sorted(texts: readonly string[]): readonly string[] {
 
 function isOf(uid: string): (object: MetadataOnly) => boolean {
   return ({ metadata }) => metadata.labels?.[labels.runUid] === uid;
-}
-
-async function databasesOf(uid: string): Promise<readonly string[]> {
-  const { connection } = await sharedServer('Postgres');
-  const client = new pg.Client(clientOptions(connection));
-  await client.connect();
-  try {
-    const own = `parity_${uid.replaceAll('-', '_')}%`;
-    const { rows } = await client.query<{ name: string }>(
-      'SELECT datname AS name FROM pg_database WHERE datname LIKE $1',
-      [own],
-    );
-    return rows.map(({ name }) => name);
-  } finally {
-    await client.end();
-  }
 }
 
 function unlessGone(error: unknown): void {
