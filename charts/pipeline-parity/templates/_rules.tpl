@@ -1,4 +1,4 @@
-{{/* What the operator does in the namespaces of its runs. Each verb is used; test/support/rbac.ts compares them with what is asked of an API server. */}}
+{{/* What the operator does in the namespaces of its runs. Each verb is used: test/integration/chart-roles.test.ts compares them with what is asked of an API server. */}}
 {{- define "parity.rules.runs" -}}
 - apiGroups: [pipelineparity.io]
   resources: [pipelineparityruns]
@@ -52,9 +52,11 @@
 - apiGroups: [coordination.k8s.io]
   resources: [leases]
   verbs: [get, create, patch]
+{{- if not .Values.watch.allNamespaces }}
 - apiGroups: [""]
   resources: [secrets]
   verbs: [get, list, create, patch, delete]
+{{- end }}
 {{- end -}}
 
 {{/* In Argo CD's namespace. */}}
