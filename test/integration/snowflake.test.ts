@@ -384,19 +384,7 @@ function suite(title: string, open: () => Promise<SnowflakeAccount>): void {
       const run = await Place.open();
       try {
         await run.secret('shop-account', target.keys);
-        const { airlines, types: allTypes } = exampleTables;
-        const manifest = await run.manifest({
-          snapshot: { location: pathToFileURL(exampleLake).href, tables: [airlines, allTypes] },
-          sources: [
-            {
-              name: 'shop',
-              engine: 'Snowflake',
-              tables: ['airlines', 'types'],
-              external: { secretRef: { name: 'shop-account' } },
-            },
-          ],
-          pipelines: [{ name: 'candidate', reference: {} }],
-        });
+        const manifest = await run.manifest(specOf('airlines', 'types'));
         const before = await schemasOf(target);
         const result = await run.parity(['run', manifest]);
         assert.equal(result.exitCode, 0, result.stdout + result.stderr);
@@ -412,7 +400,37 @@ function suite(title: string, open: () => Promise<SnowflakeAccount>): void {
         await run.close();
       }
     });
+
+    it('is rid of the schema of a run that was killed, once gc has been there', async () => {
+      const run = await Place.open();
+      try {
+        await run.secret('shop-account', target.keys);
+        let uid = '';
+        const { ended } = run.start(['run', await run.manifest(specOf('airlines')), '--json'], (event, driver) => {
+          if (event.type === 'RunStarted') uid = event.run.uid;
+          if (event.type === 'TaskStarted' && event.task.input.kind === 'rehydrate') driver.kill('SIGKILL');
+        });
+        const { exitCode, stdout, stderr } = await ended;
+        assert.equal(exitCode, null, stdout + stderr);
+        assert.equal((await schemasOf(target, uid)).length, 1);
+        const collected = await run.parity(['gc']);
+        assert.equal(collected.exitCode, 0, collected.stdout + collected.stderr);
+        assert.deepEqual(await schemasOf(target, uid), []);
+        await run.expectNothingLeft();
+      } finally {
+        await run.close();
+      }
+    });
   });
+}
+
+/** A run of tables of the example through the account, whose keys the secret `shop-account` holds. */
+function specOf(...tables: readonly ('airlines' | 'types')[]): object {
+  return {
+    snapshot: { location: pathToFileURL(exampleLake).href, tables: tables.map((name) => exampleTables[name]) },
+    sources: [{ name: 'shop', engine: 'Snowflake', tables, external: { secretRef: { name: 'shop-account' } } }],
+    pipelines: [{ name: 'candidate', reference: {} }],
+  };
 }
 
 function field(name: string, type: DataType): Field {
