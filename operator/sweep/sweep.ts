@@ -153,20 +153,31 @@ async function sweepObjects(context: RunContext, held: Held): Promise<readonly L
   const alive = await livingRuns(context);
   const leaks: Leak[] = [];
   for (const { kind, object } of found) {
-    const { uid, namespace = '', name, deletionTimestamp, creationTimestamp } = object.metadata;
+    const { namespace = '', name, deletionTimestamp, creationTimestamp } = object.metadata;
     const run = object.metadata.labels?.[labels.runUid];
     const isYoung = context.now().getTime() - Date.parse(creationTimestamp) < youngMs;
     if (run === undefined || alive.has(run) || held.uids.has(run) || isYoung || deletionTimestamp !== undefined)
       continue;
     throwIfAborted(context.signal);
     const about = { kind: kind.kind, name: `${namespace}/${name}` };
-    const outcome = await kube.delete(kind, { namespace, name }, { uid }).then(
-      (end) => (end === 'gone' ? ('Removed' as const) : ('Waiting' as const)),
-      (error: unknown) => ({ error: toParityError(error).message }),
-    );
+    const outcome = await removeObject(context, kind, object).catch((error: unknown) => ({
+      error: toParityError(error).message,
+    }));
     leaks.push({ ...about, outcome });
   }
   return leaks;
+}
+
+async function removeObject(
+  { kube }: RunContext,
+  kind: Resource<KubeObject>,
+  { metadata }: MetadataOnly,
+): Promise<'Removed' | 'Waiting'> {
+  const { namespace = '', name, uid } = metadata;
+  // Argo CD finishes an operation before it deletes, and ours would be tried for ever.
+  if (kind.kind === applications.kind)
+    await kube.mergePatch(applications, { namespace, name }, { metadata: { uid }, operation: null });
+  return (await kube.delete(kind, { namespace, name }, { uid })) === 'gone' ? 'Removed' : 'Waiting';
 }
 
 /** Buckets, prefixes and folders with our mark, wherever runs are known to work. */

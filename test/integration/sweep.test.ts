@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { access } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect } from 'chai';
+import { applications, resourcesFinalizer } from '../../operator/runs/application.ts';
 import type { RunContext } from '../../operator/runs/context.ts';
 import { createHold, keepAbandoned } from '../../operator/runs/hold.ts';
 import { JobExecutor } from '../../operator/runs/jobs.ts';
@@ -9,11 +10,12 @@ import { RunMemory } from '../../operator/runs/memory.ts';
 import { runLabels } from '../../operator/runs/names.ts';
 import type { Hold } from '../../operator/runs/types.ts';
 import { sweep } from '../../operator/sweep/sweep.ts';
-import { type Job, jobs, secrets } from '../../src/kube/objects.ts';
+import { type Job, jobs, namespaces, secrets } from '../../src/kube/objects.ts';
 import type { RunIdentity } from '../../src/tasks/task.ts';
 import { createWorkspace, planWorkspace, type WorkspacePlan } from '../../src/tasks/workspace.ts';
 import { type ControlPlane, startControlPlane } from '../support/control-plane.ts';
 import { Installation } from '../support/operator.ts';
+import { argocd, installApplications } from '../support/played-argocd.ts';
 import { type SeaweedFs, startSeaweedFs } from '../support/seaweedfs.ts';
 import { spec } from '../support/spec.ts';
 
@@ -110,6 +112,25 @@ describe('the sweeper, on a real API server and S3', function () {
     expect(names).to.not.include(gone.metadata.name);
   });
 
+  it('removes Applications of ours without a run, which Argo CD is still trying to sync', async () => {
+    const { kube } = installation;
+    await kube.create(namespaces, { metadata: { name: argocd.namespace } });
+    await installApplications(kube);
+    const living = await installation.apply('living', { snapshot: { location: 's3://lake' } });
+    const [gone, kept] = [identity(), { ...identity(), uid: living.metadata.uid }];
+    for (const run of [gone, kept]) await makeApplication(run);
+    const name = (run: RunIdentity) => ({ namespace: argocd.namespace, name: run.uid });
+    expect(await sweep(context({ argocd }))).to.deep.equal([
+      { kind: 'Application', name: `argocd/${gone.uid}`, outcome: 'Waiting' },
+    ]);
+    const found = await kube.get(applications, name(gone));
+    expect(found.metadata.deletionTimestamp, 'its deletion').to.be.a('string');
+    expect(found.metadata.finalizers).to.deep.equal([resourcesFinalizer]);
+    expect(found.operation).to.equal(undefined);
+    expect((await kube.get(applications, name(kept))).operation).to.not.equal(undefined);
+    await kube.mergePatch(applications, name(gone), { metadata: { finalizers: [] } });
+  });
+
   it('goes on with what an administrator let go of, until nothing of it is left', async () => {
     const run = identity();
     const plan = await makeWorkspace(run);
@@ -148,6 +169,26 @@ describe('the sweeper, on a real API server and S3', function () {
     return await installation.kube.create(jobs, {
       metadata: { name: `job-${randomUUID()}`, namespace: 'default', labels: runLabels(run) },
       spec: { template: { spec: { restartPolicy: 'Never', containers } } },
+    });
+  }
+
+  /** As Argo CD leaves it while its operation fails time and again. */
+  async function makeApplication(run: RunIdentity): Promise<void> {
+    const { project, repoURL, path, targetRevision, destinationServer: server } = argocd;
+    const helm = { releaseName: 'shop', valuesObject: {} };
+    await installation.kube.create(applications, {
+      metadata: {
+        name: run.uid,
+        namespace: argocd.namespace,
+        labels: runLabels(run),
+        finalizers: [resourcesFinalizer],
+      },
+      spec: { project, source: { repoURL, path, targetRevision, helm }, destination: { server, namespace: 'default' } },
+      operation: {
+        initiatedBy: { username: 'pipeline-parity' },
+        sync: { prune: false, syncOptions: [] },
+        retry: { limit: -1, backoff: { duration: '2s', factor: 2, maxDuration: '30s' } },
+      },
     });
   }
 

@@ -33,7 +33,7 @@ import type { Blow, Blows } from './blows.ts';
 import { type ControlPlane, startControlPlane } from './control-plane.ts';
 import { databasesOf, sharedServer } from './databases.ts';
 import { type OperatorProcess, startOperatorProcess } from './operator-process.ts';
-import { installApplications, playArgoCD } from './played-argocd.ts';
+import { argocd, installApplications, playArgoCD } from './played-argocd.ts';
 import { keysOf, playCluster } from './played-cluster.ts';
 import { type SeaweedFs, startSeaweedFs } from './seaweedfs.ts';
 
@@ -88,14 +88,6 @@ export interface Outcome {
 }
 
 export const installation = 'crashed';
-const argocd = {
-  namespace: 'argocd',
-  project: 'pipeline-parity',
-  repoURL: 'https://git.example/parity.git',
-  path: 'argocd/sources',
-  targetRevision: 'v1',
-  destinationServer: 'https://kubernetes.default.svc',
-};
 /** A run over one table, in a source that the operator deploys. */
 export const smallRun = {
   snapshot: { location: 'file:///nowhere/lake', tables: [{ name: 'planes', path: 'planes', key: ['tailnum'] }] },
@@ -144,7 +136,7 @@ export class Stage implements AsyncDisposable {
     const keys = { metadata: { namespace: 'default', name: 'keys' }, stringData: keysOf(s3.admin) };
     await stage.kube.create(secrets, keys);
     const carriesOut = (namespace: string, taskId: string) => stage.#lanes.get(namespace)?.taskBegins(taskId) ?? true;
-    stage.#played.push(await playCluster({ kubeconfig, s3, carriesOut }), await playArgoCD(stage.kube, argocd));
+    stage.#played.push(await playCluster({ kubeconfig, s3, carriesOut }), await playArgoCD(stage.kube));
     stage.#runs.start();
     return stage;
   }

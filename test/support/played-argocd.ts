@@ -14,6 +14,16 @@ import { eventually } from './eventually.ts';
 const buildScript = fileURLToPath(new URL('../cluster/build.sh', import.meta.url));
 const commit = 'c0ffee'.repeat(6).concat('0123');
 
+/** An installation's Argo CD. */
+export const argocd = {
+  namespace: 'argocd',
+  project: 'pipeline-parity',
+  repoURL: 'https://git.example/parity.git',
+  path: 'argocd/sources',
+  targetRevision: 'v1',
+  destinationServer: 'https://kubernetes.default.svc',
+};
+
 /** Makes Argo CD's own kind `Application` known to an API server, as Argo CD's release defines it. */
 export async function installApplications(kube: KubeClient): Promise<void> {
   const { stdout } = await promisify(execFile)(buildScript, ['--where', 'argocd']);
@@ -31,10 +41,8 @@ export async function installApplications(kube: KubeClient): Promise<void> {
  * Plays Argo CD for Applications in its namespace: each is synced at once, at one commit, and healthy; one that is deleted is let go, with nothing that it had deployed. What
  * it does not play is a deployment.
  */
-export async function playArgoCD(
-  kube: KubeClient,
-  { namespace, repoURL }: { readonly namespace: string; readonly repoURL: string },
-): Promise<AsyncDisposable> {
+export async function playArgoCD(kube: KubeClient): Promise<AsyncDisposable> {
+  const { namespace, repoURL } = argocd;
   const works = new Set<Promise<void>>();
   const mirror: Mirror<Application, Application> = new Mirror({
     source: objectsOf(kube, applications, { namespace }),
