@@ -178,7 +178,7 @@ describe('the operator, killed or cut off at each write of a run; the test plays
       }),
     );
     points += campaign.tried;
-    expect(wrong).to.deep.equal([]);
+    expect(wrong.join('\n'), 'runs that came to another end').to.equal('');
     expect(campaign.left.filter(isDue), 'points that no run came by').to.deep.equal([]);
   }
 });
