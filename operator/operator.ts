@@ -24,6 +24,7 @@ import { JobExecutor } from './runs/jobs.ts';
 import { RunMemory } from './runs/memory.ts';
 import { labels } from './runs/names.ts';
 import { releaseOwnAccess } from './runs/own-access.ts';
+import { PipelineJobs } from './runs/pipeline-jobs.ts';
 import { ProcessExecutor } from './runs/process-executor.ts';
 import { reconcile } from './runs/reconcile.ts';
 import type { Hands } from './runs/removals.ts';
@@ -200,7 +201,7 @@ class Work {
     this.#processes = new ProcessExecutor({ stateDir, onChange, ...(taskEntry === undefined ? {} : { taskEntry }) });
     this.#embedded = new EmbeddedSources({ stateDir, onChange, ...(startServer === undefined ? {} : { startServer }) });
     this.#hands = {
-      executor: options.executor === 'Jobs' ? new JobExecutor() : this.#processes,
+      executor: new PipelineJobs(options.executor === 'Jobs' ? new JobExecutor() : this.#processes),
       providerOf: ({ provider }) => this.#providerOf(provider.kind),
     };
   }

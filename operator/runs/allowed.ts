@@ -10,6 +10,7 @@ export function notAllowed(spec: ResolvedSpec, installation: Installation): read
     ...(installation.allow.fileLocations ? [] : fileLocations(spec)),
     ...spec.sources.flatMap((source, index) => sourceNotAllowed(source.provider.kind, index, installation)),
     ...(installation.allow.command ? [] : commands(spec)),
+    ...jobsOnEmbedded(spec),
   ];
 }
 
@@ -63,5 +64,15 @@ function commands(spec: ResolvedSpec): readonly Finding[] {
     'command' in pipeline
       ? [{ path: ['spec', 'pipelines', index, 'command'], message: 'this installation runs no commands; write job' }]
       : [],
+  );
+}
+
+/** A pod of the cluster does not reach a server on the operator's own machine. */
+function jobsOnEmbedded(spec: ResolvedSpec): readonly Finding[] {
+  const embedded = spec.sources.find(({ provider }) => provider.kind === 'embedded');
+  if (embedded === undefined) return [];
+  const message = `its pods do not reach source ${embedded.name}, which is embedded; write kubernetes: {}, argocd: {} or external there`;
+  return spec.pipelines.flatMap((pipeline, index) =>
+    'job' in pipeline ? [{ path: ['spec', 'pipelines', index, 'job'], message }] : [],
   );
 }

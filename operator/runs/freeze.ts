@@ -10,6 +10,7 @@ import { ParityError } from '../../src/support/error.ts';
 import { planWorkspace } from '../../src/tasks/workspace.ts';
 import { notAllowed } from './allowed.ts';
 import { namedSecrets, readKeys, secretsOfFinalization } from './credentials.ts';
+import { missingForJobs } from './pipeline-job-secrets.ts';
 import type { Hold } from './types.ts';
 import { type OperatorOptions, type PlanObject, plans, type RunObject } from './types.ts';
 
@@ -55,6 +56,8 @@ export async function freeze(kube: KubeClient, options: FreezeOptions, run: RunO
       : { namespace, name: secret },
   );
   if ('missing' in secrets) return absent(`there is no Secret ${secrets.missing}`);
+  const missing = await missingForJobs(kube, spec, namespace);
+  if (missing !== undefined) return absent(missing);
   const hold: Hold = {
     run: { name, uid, installation: options.installation },
     namespace,

@@ -20,6 +20,14 @@ const cases: readonly {
   says?: RegExp;
 }[] = [
   { what: 'a Job without a pod yet', is: 'Running' },
+  { what: 'a Job for which no pod is made', ageSeconds: 60, is: 'Waiting', says: /no pod was made for it; kubectl -n/ },
+  {
+    what: 'a Job for which no pod was made for long',
+    ageSeconds: 601,
+    is: 'Timeout',
+    isGone: false,
+    says: /no pod was made for it.*for 10 minutes.*service account/s,
+  },
   { what: 'a pod that runs', pod: container({ running: { startedAt: ago(5) } }, 'Running'), is: 'Running' },
   {
     what: 'a Job that is being deleted',
@@ -233,7 +241,10 @@ describe('what a Job and its pod come to', () => {
   for (const { what, job, deleted, pod, ageSeconds = 10, missing = [], is, isGone, isRetryable, says } of cases) {
     it(`${what}: ${is}`, () => {
       const pods = pod === undefined ? [] : [podWith(pod, ageSeconds)];
-      const attempt = attemptOf({ job: jobWith(job, deleted === true), pods, missingSecrets: missing }, now);
+      const attempt = attemptOf(
+        { job: jobWith(job, deleted === true, ageSeconds), pods, missingSecrets: missing },
+        now,
+      );
       const { state } = attempt ?? {};
       const error = state?.kind === 'Exited' ? state.failure?.error : undefined;
       const found =
@@ -258,12 +269,12 @@ describe('what a Job and its pod come to', () => {
   });
 });
 
-function jobWith(status: Job['status'], isDeleted: boolean): Job {
+function jobWith(status: Job['status'], isDeleted: boolean, ageSeconds = 20): Job {
   return {
     apiVersion: 'batch/v1',
     kind: 'Job',
     metadata: {
-      ...meta('job', 20),
+      ...meta('job', ageSeconds),
       labels: { 'pipelineparity.io/task': 'snapshot-0', 'pipelineparity.io/attempt': '2' },
       annotations: { 'pipelineparity.io/title': 'copy flights' },
       ...(isDeleted ? { deletionTimestamp: ago(1) } : {}),

@@ -14,34 +14,94 @@ export interface JobSeen {
   readonly missingSecrets: readonly string[];
 }
 
+/** What a Job is called where it fails, and what helps. */
+export interface JobWords {
+  /** `task snapshot-0 (copy flights)` */
+  readonly what: string;
+  readonly advice: {
+    readonly late: string;
+    readonly memory: string;
+    /** No node takes its pod. */
+    readonly room: string;
+    /** Its image is not there; the registry refuses; the image has no such program. */
+    readonly image: string;
+    readonly pull: string;
+    readonly program: string;
+  };
+  /** How the container itself said that it failed, by its termination message. */
+  said(message: string): TaskFailure | undefined;
+  /** A container that has ended with a code, or was killed: `how`. `message` is what it left, redacted. */
+  ended(how: string, code: number | undefined, message: string): TaskFailure;
+}
+
+/** Where a Job stands. */
+export type JobState = Pick<Attempt, 'state' | 'isGone' | 'startedAt' | 'endedAt'>;
+
 /** A pull that fails may be a registry that restarts: so long it may go on, in ms. */
 const pullPatienceMs = 120_000;
 /** A Secret that is missing may be on its way. */
 const configPatienceMs = 30_000;
 /** A cluster that grows takes minutes to do so. */
 const schedulePatienceMs = 600_000;
+const lasting = `(for ${schedulePatienceMs / 60_000} minutes)`;
+/** The Job controller makes pods at once, unless something keeps it from doing so. */
+const noPodMs = 30_000;
 
-/**
- * Where the attempt of a Job stands, and how it failed in words that say what to do. What comes to no end by itself (an image that can't be pulled, a pod that no
- * node takes) is given some time and is then an end. undefined for a Job that is none of a task.
- */
+/** Where the attempt of a task's Job stands. undefined for a Job that is none of a task. */
 export function attemptOf(seen: JobSeen, now: Date): Attempt | undefined {
-  const { job, pods } = seen;
+  const { job } = seen;
   const taskId = job.metadata.labels?.[labels.task] ?? '';
   const attempt = Number(job.metadata.labels?.[labels.attempt]);
   if (!isTaskId(taskId) || !Number.isSafeInteger(attempt) || attempt < 1) return undefined;
-  const about = { taskId, attempt, startedAt: startOf(seen) };
+  return { taskId, attempt, ...jobState(seen, taskWords(job), now) };
+}
+
+/**
+ * Where a Job stands, and how it failed in words that say what to do. What comes to no end by itself (an image that can't be pulled, a pod that no
+ * node takes) is given some time and is then an end.
+ */
+export function jobState(seen: JobSeen, words: JobWords, now: Date): JobState {
+  const { job, pods } = seen;
+  const about = { startedAt: startOf(seen) };
   const isGone = pods.every(isOver);
   // Whoever has it deleted has it begun again, or wants nothing of it any more.
   if (job.metadata.deletionTimestamp !== undefined) return { ...about, state: { kind: 'Running' }, isGone: false };
   if (hasCondition(job, 'Complete') || (pods.length > 0 && pods.every(({ status }) => status?.phase === 'Succeeded')))
     return { ...about, ...endOf(seen), state: { kind: 'Exited' }, isGone };
   if (hasCondition(job, 'Failed') || (pods.length > 0 && pods.every(isOver)))
-    return { ...about, ...endOf(seen), state: { kind: 'Exited', failure: failureOf(seen) }, isGone };
-  const stuck = stuckFor(seen, now);
+    return { ...about, ...endOf(seen), state: { kind: 'Exited', failure: failureOf(seen, words) }, isGone };
+  const stuck = stuckFor(seen, words, now);
   if (stuck === undefined) return { ...about, state: { kind: 'Running' }, isGone: false };
   if ('failure' in stuck) return { ...about, state: { kind: 'Exited', failure: stuck.failure }, isGone: false };
   return { ...about, state: { kind: 'Running', waiting: stuck.waiting }, isGone: false };
+}
+
+/** A task says itself how it failed. */
+function taskWords({ metadata }: Job): JobWords {
+  const title = metadata.annotations?.[titleAnnotation];
+  const what = `task ${metadata.labels?.[labels.task]}${title === undefined ? '' : ` (${title})`}`;
+  return {
+    what,
+    advice: {
+      late: 'Give it more time with spec.execution.timeoutSeconds.',
+      memory: 'Raise spec.execution.memory, or lower spec.execution.threads.',
+      room: 'Give the cluster more room, or lower spec.execution.memory, threads or parallelism.',
+      image: 'See that the image exists and that nodes reach its registry; the installation names it.',
+      pull: 'Give the installation an imagePullSecret that the registry accepts.',
+      program: 'See that the image of the installation is one of this project.',
+    },
+    said: (message) => {
+      const said = parseTerminationMessage(message);
+      if (said?.outcome !== 'Failed') return undefined;
+      // Nobody here asked it to stop: the Job would be gone.
+      if (said.error.code === 'Cancelled') return crashed(`${what} was stopped by a signal from outside`);
+      return { error: redactError(said.error), ...(said.table === undefined ? {} : { table: said.table }) };
+    },
+    ended: (how, _, message) => {
+      const last = message.trim().slice(-300);
+      return crashed(`${what}: its container ${how}${last === '' ? '' : `; the last it said: ${last}`}`);
+    },
+  };
 }
 
 /** Whether nothing in the pod runs any more. */
@@ -54,21 +114,21 @@ export function isCreating(pod: Pod): boolean {
   return pod.status?.phase === 'Pending' && pod.spec?.nodeName !== undefined && !hasStarted(pod);
 }
 
-function failureOf(seen: JobSeen): TaskFailure {
+function failureOf(seen: JobSeen, words: JobWords): TaskFailure {
   const pod = seen.pods.at(-1);
-  const what = nameOf(seen);
+  const { what } = words;
   const failed = seen.job.status?.conditions?.find(({ type, status }) => type === 'Failed' && status === 'True');
-  if (failed?.reason === 'DeadlineExceeded' || pod?.status?.reason === 'DeadlineExceeded') return tooLate(seen);
+  if (failed?.reason === 'DeadlineExceeded' || pod?.status?.reason === 'DeadlineExceeded') return tooLate(seen, words);
   if (pod === undefined)
     return crashed(`${what}: its pod is gone (${failed?.message ?? 'it was deleted'})`, 'See the Events of its node.');
-  return takenAway(what, pod) ?? endedByItself(what, pod, seen);
+  return takenAway(what, pod) ?? endedByItself(words, pod, seen);
 }
 
-function tooLate(seen: JobSeen): TaskFailure {
+function tooLate(seen: JobSeen, { what, advice }: JobWords): TaskFailure {
   const seconds = seen.job.spec?.activeDeadlineSeconds ?? 0;
   const began = seen.pods.some(hasStarted) ? '' : '; it never began to run';
-  return failure('Timeout', `${nameOf(seen)} did not end within ${seconds} s and was stopped${began}`, {
-    advice: 'Give it more time with spec.execution.timeoutSeconds.',
+  return failure('Timeout', `${what} did not end within ${seconds} s and was stopped${began}`, {
+    advice: advice.late,
   });
 }
 
@@ -92,52 +152,51 @@ function takenAway(what: string, { status }: Pod): TaskFailure | undefined {
   );
 }
 
-function endedByItself(what: string, pod: Pod, { job }: JobSeen): TaskFailure {
+function endedByItself(words: JobWords, pod: Pod, { job }: JobSeen): TaskFailure {
+  const { what, advice } = words;
   const ended = pod.status?.containerStatuses?.[0]?.state?.terminated;
   const memory = job.spec?.template.spec?.containers[0]?.resources?.limits?.memory;
   if (ended?.reason === 'OOMKilled') {
     const bound = typeof memory === 'string' ? ` its ${memory} of` : '';
     return failure('OutOfMemory', `${what} needed more than${bound} memory and was ended`, {
-      advice: 'Raise spec.execution.memory, or lower spec.execution.threads.',
+      advice: advice.memory,
     });
   }
-  const said = parseTerminationMessage(ended?.message ?? '');
-  if (said?.outcome === 'Failed') {
-    // Nobody here asked it to stop: the Job would be gone.
-    if (said.error.code === 'Cancelled') return crashed(`${what} was stopped by a signal from outside`);
-    return { error: redactError(said.error), ...(said.table === undefined ? {} : { table: said.table }) };
-  }
+  const said = words.said(ended?.message ?? '');
+  if (said !== undefined) return said;
   if (ended?.reason === 'StartError' || ended?.reason === 'ContainerCannotRun') {
     return failure('NotFound', `${what}: its container could not be started: ${redact(ended.message ?? '')}`, {
-      advice: 'See that the image of the installation is one of this project.',
+      advice: advice.program,
     });
   }
   const how =
     ended === undefined ? 'ended' : ended.exitCode === 137 ? 'was killed' : `ended with code ${ended.exitCode}`;
-  const words = redact((ended?.message ?? '').trim().slice(-300));
-  return crashed(`${what}: its container ${how}${words === '' ? '' : `; the last it said: ${words}`}`);
+  return words.ended(how, ended?.exitCode, redact(ended?.message ?? ''));
 }
 
 /** What keeps a pod from running, and since when it is too long. */
 function stuckFor(
   seen: JobSeen,
+  words: JobWords,
   now: Date,
 ): { readonly waiting: string } | { readonly failure: TaskFailure } | undefined {
+  const { what, advice } = words;
   const pod = seen.pods.find((pod) => !isOver(pod));
-  if (pod === undefined || hasStarted(pod)) return undefined;
-  const what = nameOf(seen);
-  const ageMs = now.getTime() - Date.parse(pod.metadata.creationTimestamp);
+  if (pod !== undefined && hasStarted(pod)) return undefined;
+  const ageMs = now.getTime() - Date.parse((pod ?? seen.job).metadata.creationTimestamp);
   const given = (patienceMs: number, waiting: string, end: TaskFailure) =>
     ageMs < patienceMs ? { waiting } : { failure: end };
+  if (pod === undefined) {
+    if (ageMs < noPodMs) return undefined;
+    const { namespace, name } = seen.job.metadata;
+    const said = `${what}: no pod was made for it; kubectl -n ${namespace} describe job ${name} says why`;
+    const help = 'A service account that is missing, a quota or a policy of the namespace keeps pods from being made.';
+    return given(schedulePatienceMs, said, failure('Timeout', `${said} ${lasting}`, { advice: help }));
+  }
   const unscheduled = pod.status?.conditions?.find(({ type, status }) => type === 'PodScheduled' && status === 'False');
   if (unscheduled !== undefined) {
     const said = `${what}: no node can take its pod: ${redact(unscheduled.message ?? unscheduled.reason ?? '')}`;
-    const advice = 'Give the cluster more room, or lower spec.execution.memory, threads or parallelism.';
-    return given(
-      schedulePatienceMs,
-      said,
-      failure('Timeout', `${said} (for ${schedulePatienceMs / 60_000} minutes)`, { advice }),
-    );
+    return given(schedulePatienceMs, said, failure('Timeout', `${said} ${lasting}`, { advice: advice.room }));
   }
   const [missing] = seen.missingSecrets;
   if (missing !== undefined) {
@@ -153,16 +212,16 @@ function stuckFor(
   switch (waiting?.reason) {
     case 'InvalidImageName':
     case 'ErrImageNeverPull':
-      return { failure: unpulled(what, pod, said) };
+      return { failure: unpulled(words, pod, said) };
     case 'ErrImagePull':
     case 'ImagePullBackOff':
     case 'RegistryUnavailable':
     case 'ImageInspectError':
-      return given(pullPatienceMs, unpulled(what, pod, said).error.message, unpulled(what, pod, said));
+      return given(pullPatienceMs, unpulled(words, pod, said).error.message, unpulled(words, pod, said));
     case 'CreateContainerConfigError': {
       const text = `${what}: its container lacks something that it names: ${said}`;
-      const advice = 'Make what is missing (a Secret, a key of it), and start another run.';
-      return given(configPatienceMs, text, failure('NotFound', text, { advice }));
+      const help = 'Make what is missing (a Secret, a key of it), and start another run.';
+      return given(configPatienceMs, text, failure('NotFound', text, { advice: help }));
     }
     case 'CreateContainerError':
     case 'RunContainerError': {
@@ -174,13 +233,11 @@ function stuckFor(
   }
 }
 
-function unpulled(what: string, pod: Pod, said: string): TaskFailure {
+function unpulled({ what, advice }: JobWords, pod: Pod, said: string): TaskFailure {
   const image = pod.spec?.containers[0]?.image ?? '';
   const isDenied = /unauthori[sz]ed|denied|authentication|403|401/i.test(said);
   return failure(isDenied ? 'AccessDenied' : 'NotFound', `${what}: the image ${image} could not be pulled: ${said}`, {
-    advice: isDenied
-      ? 'Give the installation an imagePullSecret that the registry accepts.'
-      : 'See that the image exists and that nodes reach its registry; the installation names it.',
+    advice: isDenied ? advice.pull : advice.image,
     subject: image,
   });
 }
@@ -204,12 +261,6 @@ function endOf({ job, pods }: JobSeen): { readonly endedAt: Date } | object {
   const at =
     pods.at(-1)?.status?.containerStatuses?.[0]?.state?.terminated?.finishedAt ?? job.status?.completionTime ?? failed;
   return at === undefined ? {} : { endedAt: new Date(at) };
-}
-
-/** `task snapshot-0 (copy flights)` */
-function nameOf({ job }: JobSeen): string {
-  const title = job.metadata.annotations?.[titleAnnotation];
-  return `task ${job.metadata.labels?.[labels.task]}${title === undefined ? '' : ` (${title})`}`;
 }
 
 function crashed(message: string, advice?: string): TaskFailure {

@@ -14,13 +14,13 @@ import { isOfRun, jobName, labels, ofRun, ownedBy, runLabels } from './names.ts'
 import type { Attempt, Removed, Scope, TaskExecutor } from './types.ts';
 
 /** Digest of what the Job carries out: one of another digest is not adopted. */
-const inputAnnotation = 'pipelineparity.io/input-digest';
+export const inputAnnotation = 'pipelineparity.io/input-digest';
 /** Room for what a task keeps beside it, in bytes: spilled rows, files on their way. */
 const scratchBytes = 20 * 2 ** 30;
 /** What a thread asks its node for: it waits for stores and databases half of the time, and takes more where there is more. */
 const requestedMillicores = 500;
 /** Pods take their time to stop: the task ends itself a little earlier. */
-const graceSeconds = 10;
+export const graceSeconds = 10;
 
 /** Tasks as Jobs, one for each attempt. Kubernetes carries them out; what they came to lies in the workspace. */
 export class JobExecutor implements TaskExecutor {
@@ -34,20 +34,8 @@ export class JobExecutor implements TaskExecutor {
     return (await Promise.all(attempts)).filter((attempt) => attempt !== undefined);
   }
 
-  async start(scope: Scope, task: Task, attempt: number): Promise<void> {
-    const draft = draftOf(scope, task, attempt);
-    try {
-      await scope.kube.create(jobs, draft);
-    } catch (error) {
-      if (!isKubeError(error, 'AlreadyExists')) throw error;
-      const { namespace = '', name } = draft.metadata;
-      const found = await scope.kube.find(jobs, { namespace, name });
-      const isSame = found?.metadata.annotations?.[inputAnnotation] === draft.metadata.annotations?.[inputAnnotation];
-      if (found === undefined || (isOfRun(found, scope.hold.run) && isSame)) return;
-      throw new ParityError('AccessDenied', `the Job ${namespace}/${name} is there already and is not this run's`, {
-        advice: 'Nothing was changed. Remove it, and start another run.',
-      });
-    }
+  async start(scope: Scope, task: Task, attempt: number): Promise<undefined> {
+    await createJob(scope, draftOf(scope, task, attempt));
   }
 
   async stop(scope: Scope, taskIds: readonly TaskId[] | 'all'): Promise<Removed> {
@@ -55,20 +43,15 @@ export class JobExecutor implements TaskExecutor {
     const isMeant = ({ metadata }: Job | Pod) =>
       taskIds === 'all' || taskIds.some((id) => id === metadata.labels?.[labels.task]);
     const [left, alive] = [jobs.filter(isMeant), pods.filter((pod) => isMeant(pod) && !isOver(pod))];
-    await deleteAll(scope, left);
-    const names = [
-      ...left.map(({ metadata }) => `Job ${metadata.name}`),
-      ...alive.map(({ metadata }) => `pod ${metadata.name}`),
-    ];
-    const more = names.length > 3 ? ` and ${names.length - 3} more` : '';
-    return { isGone: names.length === 0, waitingFor: `${names.slice(0, 3).join(', ')}${more}` };
+    await deleteJobs(scope, left);
+    return stillThere(left, alive);
   }
 
   async end(scope: Scope, attempts: readonly Attempt[]): Promise<void> {
     if (attempts.length === 0) return;
     const names = new Set(attempts.map(({ taskId, attempt }) => jobName(scope.hold.run.uid, taskId, attempt)));
     const { jobs } = await list(scope);
-    await deleteAll(
+    await deleteJobs(
       scope,
       jobs.filter(({ metadata }) => names.has(metadata.name)),
     );
@@ -76,8 +59,11 @@ export class JobExecutor implements TaskExecutor {
 }
 
 async function list({ kube, hold }: Scope) {
-  // A source's server carries the run's marks too, and is no task.
-  const selection = { namespace: hold.namespace, labelSelector: `${ofRun(hold.run)},${labels.task}` };
+  // A source's server and a pipeline's Jobs carry the run's marks too, and are no task.
+  const selection = {
+    namespace: hold.namespace,
+    labelSelector: `${ofRun(hold.run)},${labels.task},!${labels.execution}`,
+  };
   // Pods after Jobs: a Job that has ended is then seen with the pod that it ended by, never with an older state of it.
   const ownJobs = await kube.list(jobs, selection);
   const ownPods = await kube.list(pods, selection);
@@ -86,8 +72,35 @@ async function list({ kube, hold }: Scope) {
   return { jobs: ownJobs.items, pods: ownPods.items, podsOf: (job: Job) => byAttempt.get(key(job)) ?? [] };
 }
 
+/** Creates a Job of the run; one that is there is the same by its marks and its digest, or `AccessDenied` is thrown. Whether it was made now. */
+export async function createJob({ kube, hold }: Scope, draft: Draft<Job>): Promise<boolean> {
+  try {
+    await kube.create(jobs, draft);
+    return true;
+  } catch (error) {
+    if (!isKubeError(error, 'AlreadyExists')) throw error;
+  }
+  const { namespace = '', name, annotations } = draft.metadata;
+  const found = await kube.find(jobs, { namespace, name });
+  const isSame = found?.metadata.annotations?.[inputAnnotation] === annotations?.[inputAnnotation];
+  if (found === undefined || (isOfRun(found, hold.run) && isSame)) return false;
+  throw new ParityError('AccessDenied', `the Job ${namespace}/${name} is there already and is not this run's`, {
+    advice: 'Nothing was changed. Remove it, and start another run.',
+  });
+}
+
+/** What of Jobs that were deleted is still there. */
+export function stillThere(left: readonly Job[], alive: readonly Pod[]): Removed {
+  const names = [
+    ...left.map(({ metadata }) => `Job ${metadata.name}`),
+    ...alive.map(({ metadata }) => `pod ${metadata.name}`),
+  ];
+  const more = names.length > 3 ? ` and ${names.length - 3} more` : '';
+  return { isGone: names.length === 0, waitingFor: `${names.slice(0, 3).join(', ')}${more}` };
+}
+
 /** The cluster's collector then takes their pods. */
-async function deleteAll({ kube }: Scope, found: readonly Job[]): Promise<void> {
+export async function deleteJobs({ kube }: Scope, found: readonly Job[]): Promise<void> {
   for (const { metadata } of found) {
     const { namespace = '', name, uid, deletionTimestamp } = metadata;
     if (deletionTimestamp !== undefined) continue;
@@ -99,7 +112,7 @@ async function deleteAll({ kube }: Scope, found: readonly Job[]): Promise<void> 
 }
 
 /** Secrets that a pod mounts and that keep it from beginning. Nothing in a pod's status names them. */
-async function missingSecrets({ kube, hold, now }: Scope, own: readonly Pod[]): Promise<readonly string[]> {
+export async function missingSecrets({ kube, hold, now }: Scope, own: readonly Pod[]): Promise<readonly string[]> {
   const pod = own.find(isCreating);
   if (pod === undefined || now().getTime() - Date.parse(pod.metadata.creationTimestamp) < 10_000) return [];
   const names = (pod.spec?.volumes ?? []).flatMap(({ secret }) => secret?.secretName ?? []);
@@ -191,6 +204,6 @@ function podSpec({ hold, options }: Scope, task: Task, attempt: number) {
   };
 }
 
-function byAge(a: Pod, b: Pod): number {
+export function byAge(a: Pod, b: Pod): number {
   return a.metadata.creationTimestamp < b.metadata.creationTimestamp ? -1 : 1;
 }

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { isOfRun, jobName, runLabels, sourceName } from './names.ts';
+import { isOfRun, jobName, pipelineJobName, runLabels, sourceName } from './names.ts';
 
 const uid = '0f8fad5b-d9cb-469f-a165-70867728950e';
 
@@ -14,6 +14,16 @@ describe('names in the cluster', () => {
     for (const name of names) expect(name).to.match(/^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/);
     expect(jobName(uid, 'snapshot-0', 1)).to.equal('parity-0f8fad5b-snapshot-0-1');
     expect(sourceName(uid, 'shop')).to.equal('parity-0f8fad5b-shop');
+  });
+
+  it('of Jobs of a pipeline stay apart for tables whose names differ only in letters that a DNS name has not', () => {
+    const named = (table: string, attempt = 1) => pipelineJobName(uid, ['candidate', 'first', 'shop', table], attempt);
+    expect(named('flights', 2)).to.equal('parity-0f8fad5b-job-candidate-first-shop-flights-2');
+    const names = ['Flights', 'flights', 'flights_', 'flights.', 'FLIGHTS', 'f'.repeat(60)].map((table) =>
+      named(table),
+    );
+    expect(new Set(names).size).to.equal(names.length);
+    for (const name of names) expect(name).to.match(/^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/);
   });
 
   it('prove whose an object is by the whole uid and the installation', () => {

@@ -57,6 +57,15 @@ export function jobName(uid: string, taskId: string, attempt: number): string {
   return cut(`parity-${uid.slice(0, 8)}-${taskId}`, 63 - String(attempt).length - 1).concat(`-${attempt}`);
 }
 
+/** Name of a Job of a pipeline, and of the Secret with what it is told: of its pipeline, step, source and table, and the attempt. */
+export function pipelineJobName(uid: string, parts: readonly string[], attempt: number): string {
+  const said = parts.join('-');
+  const plain = said.toLowerCase().replaceAll(/[^a-z0-9]+/g, '-');
+  // Tables of other letters, or whose names differ in them only.
+  const own = plain === said ? plain : `${plain}-${createHash('sha256').update(said).digest('hex').slice(0, 8)}`;
+  return cut(`parity-${uid.slice(0, 8)}-job-${own}`, 63 - String(attempt).length - 1).concat(`-${attempt}`);
+}
+
 /** The name, or as much of it as fits with a hash of all of it: different names stay different. */
 function cut(name: string, length: number): string {
   if (name.length <= length) return name;

@@ -46,8 +46,8 @@ export function peerOf(peer: AllowedPeer): Peer {
   };
 }
 
-/** `app=worker,tier=etl` */
-function labelsOf(text: string): Readonly<Record<string, string>> {
+/** The labels that `app=worker,tier=etl` says. */
+export function labelsOf(text: string): Readonly<Record<string, string>> {
   const pairs = text.split(',').map((pair) => pair.split('='));
   return Object.fromEntries(pairs.map(([name = '', value = '']) => [name, value]));
 }

@@ -34,7 +34,7 @@ export class ProcessExecutor implements TaskExecutor {
     return [...children.values()].map(({ attempt }) => attempt);
   }
 
-  async start(scope: Scope, task: Task, attempt: number): Promise<void> {
+  async start(scope: Scope, task: Task, attempt: number): Promise<undefined> {
     const children = await this.#childrenOf(scope.hold);
     const known = children.get(task.id);
     if (known !== undefined && (known.attempt.attempt >= attempt || known.attempt.state.kind === 'Running')) return;

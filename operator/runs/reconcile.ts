@@ -19,11 +19,12 @@ import { createHold, readHold } from './hold.ts';
 import type { RunMemory } from './memory.ts';
 import { cleanupFinalizer } from './names.ts';
 import { keepOwnAccess, releaseOwnAccess } from './own-access.ts';
+import { refusedJobs } from './pipeline-job-check.ts';
 import { provision, publishWorkspaceSecret, type Stalled } from './provision.ts';
 import { runState, type Switches } from './state.ts';
 import { conditionOf, endedStatus, hasEnded, statusOf, waitingStatus } from './status.ts';
 import { type Attempt, type Hold, type RunObject, runs, type Scope } from './types.ts';
-import { startTasks, stopTasks } from './work.ts';
+import { continueTasks, startTasks, stopTasks } from './work.ts';
 
 /** Things that nobody tells of (a server that starts, a pod that can't be placed) are looked at again after so long, in ms. */
 const lookAgainMs = 5_000;
@@ -75,6 +76,8 @@ async function begin(context: RunContext, run: RunObject): Promise<Begun> {
           'InvalidSpec',
           'Its hold Secret is gone, and its plan has changed since.',
         );
+      const refused = await refusedJobs(kube, { hold: frozen.hold, options, run });
+      if (refused !== undefined) return await end(context, run, 'Errored', 'InvalidSpec', refused);
       // A write of its own, before anything is made that it would have to remove.
       const marked = await addFinalizer(kube, runs, run, cleanupFinalizer);
       await keepOwnAccess(context, namespace, uid);
@@ -129,6 +132,7 @@ async function step(context: RunContext, scope: Scope, memory: RunMemory, store:
   const decision = decide(graph, state, limitsOf(spec));
   if (decision.kind === 'finish' || isCleanup(decision))
     return await conclude(context, scope, memory, store, graph, state);
+  await continueTasks(scope, context.hands, memory, store, { graph, state, attempts, spec });
   if (decision.kind === 'wait') await stopTasks(scope, executor, graph, state, limitsOf(spec));
   const started =
     decision.kind === 'start'

@@ -41,6 +41,12 @@ const cases: readonly {
     is: { phase: 'Running', attempts: 1 },
   },
   {
+    what: 'an attempt of several steps has failed, and some of what it made is still seen',
+    records: { failuresOf: () => new Map([[1, failure]]) },
+    attempts: [{ ...attempt(1, running), isInSteps: true, isGone: false }],
+    is: { phase: 'Failed', attempts: 1, error },
+  },
+  {
     what: 'an attempt has failed, and its pod is gone',
     records: { failuresOf: () => new Map([[1, failure]]) },
     attempts: [attempt(1, exited)],

@@ -63,8 +63,15 @@ function taskState(id: Task['id'], records: Records, latest: Attempt | undefined
   // Recorded as the end, so it is one, whatever the error says of itself.
   if (end?.outcome === 'Failed')
     return { phase: 'Failed', attempts: Math.max(1, attempts), error: { ...end.error, isRetryable: false } };
+  // Its steps are seen on after it has failed.
+  const hasFailed = latest?.isInSteps === true && failures.has(latest.attempt);
   // Until nothing of an attempt can write any more it counts as running: another one must not begin beside it.
-  if (latest !== undefined && latest.attempt >= failed && (latest.state.kind === 'Running' || !latest.isGone))
+  if (
+    latest !== undefined &&
+    !hasFailed &&
+    latest.attempt >= failed &&
+    (latest.state.kind === 'Running' || !latest.isGone)
+  )
     return { phase: 'Running', attempts };
   if (latest !== undefined && records.stoppedAttempt(id) === latest.attempt)
     return { phase: 'Failed', attempts, error: stopped.toJSON() };

@@ -100,8 +100,8 @@ export interface Scope {
 export interface TaskExecutor {
   /** Every attempt of the run that exists, with where it stands: one request for the whole run. */
   observe(scope: Scope): Promise<readonly Attempt[]>;
-  /** Starts an attempt whose input lies in the workspace; again it does nothing. Never blocks. */
-  start(scope: Scope, task: Task, attempt: number): Promise<void>;
+  /** Starts an attempt whose input lies in the workspace; again it does nothing. Never blocks. Returns why it can't begin, where that won't pass. */
+  start(scope: Scope, task: Task, attempt: number): Promise<TaskFailure | undefined>;
   /** Asks the attempts of these tasks to stop, and says whether nothing of them can write any more. Never blocks. */
   stop(scope: Scope, taskIds: readonly TaskId[] | 'all'): Promise<Removed>;
   /** Ends attempts that will not come to an end by themselves (their image can't be pulled), and keeps the others. Never blocks. */
@@ -120,6 +120,8 @@ export interface Attempt {
     | { readonly kind: 'Running'; readonly waiting?: string }
     /** `failure` is how it ended as far as can be seen from outside: what the task recorded comes first. */
     | { readonly kind: 'Exited'; readonly failure?: TaskFailure };
+  /** It takes several steps: `start` of the same attempt brings it a step further. */
+  readonly isInSteps?: boolean;
   /** Nothing of it can write any more: only then may another attempt begin. */
   readonly isGone: boolean;
 }

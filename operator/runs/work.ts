@@ -64,11 +64,36 @@ export async function startTasks(
       hasProvisioned = true;
     } else {
       const bounded = task.input.kind === 'report' ? await prepareReport(scope, store, view, task) : task;
-      await hands.executor.start(scope, bounded, attempt);
+      const failure = await hands.executor.start(scope, bounded, attempt);
+      if (failure !== undefined) {
+        await memory.recordFailure(store, task.id, attempt, failure);
+        againAfterMs = 0;
+        continue;
+      }
     }
     started.push(task.id);
   }
   return { started, hasProvisioned, ...(againAfterMs === undefined ? {} : { againAfterMs }) };
+}
+
+/** Brings attempts that take several steps a step further, unless nothing new is to start. */
+export async function continueTasks(
+  scope: Scope,
+  { executor }: Hands,
+  memory: RunMemory,
+  store: ObjectStore,
+  view: View,
+): Promise<void> {
+  const { graph, state, attempts, spec } = view;
+  if (isWorkOver(graph, state, limitsOf(spec))) return;
+  for (const { taskId, attempt } of attempts.filter(({ isInSteps }) => isInSteps === true)) {
+    const task = graph.tasks.find(({ id }) => id === taskId);
+    if (task === undefined) continue;
+    const { phase, attempts: current } = stateOf(state, task);
+    if (phase !== 'Running' || current !== attempt) continue;
+    const failure = await executor.start(scope, task, attempt);
+    if (failure !== undefined) await memory.recordFailure(store, task.id, attempt, failure);
+  }
 }
 
 /** Once nothing new will start, what runs is of no more use. */

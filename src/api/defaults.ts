@@ -5,6 +5,7 @@
 export const DEFAULTS = {
   pipeline: { cursorBound: 'Inclusive', bug: 'None' },
   posthog: { cursorBound: 'Exclusive', sshPort: 22 },
+  job: { runAsNonRoot: true, readOnlyRootFilesystem: false },
   outputs: { format: 'Delta', location: '{{landing}}/{{table}}', table: '{{table}}' },
   temporal: { namespace: 'default', args: '["{{request}}"]' },
   check: { timeoutSeconds: 60, status: 200 },
@@ -38,6 +39,8 @@ export const DOCUMENTED_DEFAULTS: Readonly<Record<string, string>> = {
   'spec.pipelines[].successWhen.timeoutSeconds': String(DEFAULTS.check.timeoutSeconds),
   'spec.pipelines[].successWhen.http.status': String(DEFAULTS.check.status),
   'spec.pipelines[].command.folder': "the manifest's folder",
+  'spec.pipelines[].job.securityContext.runAsNonRoot': String(DEFAULTS.job.runAsNonRoot),
+  'spec.pipelines[].job.securityContext.readOnlyRootFilesystem': String(DEFAULTS.job.readOnlyRootFilesystem),
   'spec.pipelines[].posthog.syncType': 'see the description',
   'spec.pipelines[].posthog.sshTunnel.port': String(DEFAULTS.posthog.sshPort),
   'spec.pipelines[].reference.bug': DEFAULTS.pipeline.bug,

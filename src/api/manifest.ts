@@ -70,7 +70,7 @@ export function loadManifest(text: string, options: LoadOptions = {}): LoadedMan
   if (!resolution.isComplete) throw new ManifestError(positioned(resolution.findings, merged, places));
   const findings = [
     ...validate(resolution.spec, checkedRun.value.spec),
-    ...(options.isCarriedOutHere === true ? onlyOnClusters(checkedRun.value.spec) : []),
+    ...(options.isCarriedOutHere === true ? onlyOnClusters(checkedRun.value.spec, resolution.spec) : []),
   ];
   if (findings.length > 0) throw new ManifestError(positioned(findings, merged, places));
 
@@ -82,8 +82,24 @@ export function loadManifest(text: string, options: LoadOptions = {}): LoadedMan
   };
 }
 
+/** What one machine has not. */
+function onlyOnClusters(run: RunSpec, spec: ResolvedSpec): Finding[] {
+  const jobs = spec.pipelines.flatMap((pipeline, index) =>
+    'job' in pipeline
+      ? [
+          {
+            path: ['spec', 'pipelines', index, 'job'],
+            message:
+              'needs a cluster, which makes its Jobs; write command, or give the run to a cluster with --cluster',
+          },
+        ]
+      : [],
+  );
+  return [...jobs, ...switches(run)];
+}
+
 /** Switches that somebody turns while the run goes on: there is nobody to turn them back, and nothing that would see it. */
-function onlyOnClusters(run: RunSpec): Finding[] {
+function switches(run: RunSpec): Finding[] {
   return (['suspend', 'cancel'] as const)
     .filter((field) => run[field] === true)
     .map((field) => ({

@@ -9,6 +9,9 @@ const WORDS: Readonly<Record<string, string>> = {
   '^((delta|parquet|iceberg|csv|ndjson):)?(s3://|file:)':
     's3://bucket/prefix, file:///folder or file:folder, with a format such as parquet: before it if need be',
   '^file:': 'file:///folder or file:folder',
+  '^/': 'a path that begins with /',
+  '^[A-Za-z0-9._-]+$': "letters, digits, '.', '_' and '-'",
+  '^[0-9]+([.][0-9]+)?m?$': 'a quantity of processors such as 500m or 2',
   '^[A-Za-z_][A-Za-z0-9_]*$': "letters, digits and '_', not beginning with a digit",
   '^[^/@]+:[0-9]{1,5}$': 'host:port',
   '^https?://': 'http://host:port or https://host',

@@ -8,11 +8,11 @@ const temporal = "temporal: { address: 'localhost:7233', taskQueue: q, workflowT
 
 /** What is wrong with a pipeline, and what is said about it, without its place. */
 const cases: readonly (readonly [what: string, yaml: string, said: string])[] = [
-  ['no kind', 'outputs: {}\n', 'pipelines[candidate]: exactly one of reference, command, temporal, posthog'],
+  ['no kind', 'outputs: {}\n', 'pipelines[candidate]: exactly one of reference, command, job, temporal, posthog'],
   [
     'two kinds',
     `${command}reference: {}\n`,
-    'pipelines[candidate]: exactly one of reference, command, temporal, posthog',
+    'pipelines[candidate]: exactly one of reference, command, job, temporal, posthog',
   ],
   [
     'outputs of the built-in pipeline',
@@ -58,6 +58,41 @@ const cases: readonly (readonly [what: string, yaml: string, said: string])[] = 
     'a variable of the contract',
     'command: { argv: [sync], env: [{ name: PARITY_MODE, value: x }] }\n',
     "env[PARITY_MODE].name: names that begin with PARITY_ are the contract's; choose another",
+  ],
+  [
+    'a password as an argument of a Job',
+    'job: { image: i, args: ["{{source.password}}"] }\n',
+    'args[0]: {{source.password}} is a secret, which everybody on the machine could read here; put it into env',
+  ],
+  [
+    'one table where a Job has many',
+    'job: { image: i, command: [sync, "{{table}}"] }\n',
+    'command[1]: {{table}} has no value where one execution syncs all tables; write {{tables}} or {{request}}, or executions: PerTable',
+  ],
+  [
+    "a variable of a Job that is the contract's",
+    'job: { image: i, env: [{ name: PARITY_MODE, value: x }] }\n',
+    "env[PARITY_MODE].name: names that begin with PARITY_ are the contract's; choose another",
+  ],
+  [
+    'a variable of a Job with two values',
+    'job: { image: i, env: [{ name: A, value: x, secretKeyRef: { name: s, key: k } }] }\n',
+    'env[A]: exactly one of value, secretKeyRef',
+  ],
+  [
+    "a folder of a Job over the contract's",
+    'job: { image: i, mounts: [{ path: /parity/source/, secretRef: { name: s } }] }\n',
+    'mounts[0].path: found "/parity/source", where the contract\'s files are; choose another folder',
+  ],
+  [
+    'more memory asked for than allowed',
+    'job: { image: i, resources: { requests: { memory: 2Gi }, limits: { memory: 2G } } }\n',
+    'resources.requests.memory: found 2Gi, which is more than the limit of 2G',
+  ],
+  [
+    'more processors asked for than allowed',
+    'job: { image: i, resources: { requests: { cpu: "2" }, limits: { cpu: 1500m } } }\n',
+    'resources.requests.cpu: found 2, which is more than the limit of 1500m',
   ],
   [
     'more time than the task has',
@@ -175,6 +210,37 @@ describe('A pipeline of the manifest', () => {
     const { spec } = load(own(`${temporal}args: '["{{source.password}}", "{{table}}"]' }\n`));
     expect(spec.pipelines[0]).to.deep.include({ executions: 'PerTable', timeoutSeconds: 3585 });
     expect(spec.pipelines[0]).to.have.nested.property('temporal.namespace', 'default');
+  });
+
+  it('that is a Job is for a cluster, wherever it is written', () => {
+    const plan = 'apiVersion: pipelineparity.io/v1alpha1\nkind: PipelineParityPlan\nmetadata: { name: syncs }\n';
+    const pipelines = 'pipelines: [{ name: candidate, job: { image: i } }]';
+    const run = changed(
+      ['pipelines:\n    - name: candidate\n      reference: {}\n', 'planRef: { name: syncs }\n'],
+      ['embedded: {}', 'kubernetes: {}'],
+    );
+    const said = (text: string, planText?: string) =>
+      problemsOf(text, { isCarriedOutHere: true, ...(planText === undefined ? {} : { planText }) });
+    const message =
+      'spec.pipelines[candidate].job: needs a cluster, which makes its Jobs; write command, or give the run to a cluster with --cluster';
+    expect(said(own('job: { image: i }\n'))).to.deep.equal([`run.yaml:24:7: ${message}`]);
+    expect(said(run, `${plan}spec: { ${pipelines} }\n`).map((line) => line.replace(/^\S+ /, ''))).to.deep.equal([
+      message,
+    ]);
+    expect(problemsOf(own('job: { image: i }\n'))).to.deep.equal([]);
+  });
+
+  it('that is a Job has every default', () => {
+    const [pipeline] = load(own('job: { image: i }\n')).spec.pipelines;
+    expect(pipeline).to.deep.include({
+      executions: 'PerSource',
+      job: {
+        image: 'i',
+        ...{ imagePullSecrets: [], command: [], args: [], env: [], envFrom: [], mounts: [], tolerations: [] },
+        resources: {},
+        securityContext: { runAsNonRoot: true, readOnlyRootFilesystem: false },
+      },
+    });
   });
 
   it('that is a command has every default', () => {

@@ -2,8 +2,10 @@ import { DEFAULTS } from './defaults.ts';
 import type { PipelineSpec } from './generated/types.ts';
 import type {
   ExternalPipelineSpec,
+  JobReference,
   PostHogPipelineSpec,
   ResolvedCheck,
+  ResolvedJob,
   ResolvedOutputs,
   ResolvedPipeline,
   TemporalPipelineSpec,
@@ -26,6 +28,7 @@ export function resolvePipeline(pipeline: PipelineSpec, taskTimeoutSeconds: numb
     const { argv, folder, env } = pipeline.command;
     return { ...external, command: { argv, folder: folder ?? 'file:.', env: (env ?? []).map(resolveVariable) } };
   }
+  if (pipeline.job !== undefined) return { ...external, job: resolveJob(pipeline.job) };
   if (pipeline.temporal !== undefined) return { ...external, temporal: resolveTemporal(pipeline.temporal) };
   if (pipeline.posthog !== undefined) return resolvePostHog(pipeline, pipeline.posthog, external);
   return { ...common, reference: { bug: pipeline.reference?.bug ?? DEFAULTS.pipeline.bug } };
@@ -51,6 +54,40 @@ function resolvePostHog(
         : { sshTunnel: { ...sshTunnel, port: sshTunnel.port ?? DEFAULTS.posthog.sshPort } }),
     },
   };
+}
+
+function resolveJob(spec: NonNullable<PipelineSpec['job']>): ResolvedJob {
+  const { image, imagePullPolicy, workingDir, serviceAccountName, nodeSelector, securityContext } = spec;
+  const { runAsNonRoot, readOnlyRootFilesystem } = DEFAULTS.job;
+  return {
+    image,
+    ...(imagePullPolicy === undefined ? {} : { imagePullPolicy }),
+    imagePullSecrets: spec.imagePullSecrets ?? [],
+    command: spec.command ?? [],
+    args: spec.args ?? [],
+    ...(workingDir === undefined ? {} : { workingDir }),
+    env: (spec.env ?? []).map(({ name, value = '', secretKeyRef }) =>
+      secretKeyRef === undefined ? { name, value } : { name, secretKeyRef },
+    ),
+    envFrom: (spec.envFrom ?? []).flatMap(resolveReference),
+    mounts: (spec.mounts ?? []).flatMap(({ path, ...refs }) =>
+      resolveReference(refs).map((ref) => ({ path: path.replace(/\/+$/, ''), ...ref })),
+    ),
+    resources: spec.resources ?? {},
+    ...(serviceAccountName === undefined ? {} : { serviceAccountName }),
+    ...(nodeSelector === undefined ? {} : { nodeSelector }),
+    tolerations: spec.tolerations ?? [],
+    securityContext: { runAsNonRoot, readOnlyRootFilesystem, ...securityContext },
+  };
+}
+
+/** The schema sees to it that there is exactly one. */
+function resolveReference({
+  secretRef,
+  configMapRef,
+}: NonNullable<NonNullable<PipelineSpec['job']>['envFrom']>[number]): readonly JobReference[] {
+  if (secretRef !== undefined) return [{ secretRef }];
+  return configMapRef === undefined ? [] : [{ configMapRef }];
 }
 
 function resolveVariable({ name, value }: { name: string; value?: string }) {

@@ -100,7 +100,12 @@ export interface SourceColumn {
 }
 
 /** What is under test: the built-in pipeline, or somebody's own. */
-export type ResolvedPipeline = ReferencePipelineSpec | CommandPipelineSpec | TemporalPipelineSpec | PostHogPipelineSpec;
+export type ResolvedPipeline =
+  | ReferencePipelineSpec
+  | CommandPipelineSpec
+  | JobPipelineSpec
+  | TemporalPipelineSpec
+  | PostHogPipelineSpec;
 
 interface PipelineCommon {
   readonly name: string;
@@ -130,6 +135,61 @@ export interface CommandPipelineSpec extends ExternalPipelineSpec {
     /** Without a value: that of parity's own environment. */
     readonly env: readonly { readonly name: string; readonly value?: string }[];
   };
+}
+
+export interface JobPipelineSpec extends ExternalPipelineSpec {
+  readonly job: ResolvedJob;
+}
+
+/** What a Job's pod is made from. Commands, arguments and the values of variables are templates (src/api/templates.ts). */
+export interface ResolvedJob {
+  readonly image: string;
+  readonly imagePullPolicy?: 'Always' | 'IfNotPresent' | 'Never';
+  readonly imagePullSecrets: readonly NamedRef[];
+  /** Empty: the image's entry point. */
+  readonly command: readonly string[];
+  readonly args: readonly string[];
+  readonly workingDir?: string;
+  readonly env: readonly JobVariable[];
+  readonly envFrom: readonly JobReference[];
+  readonly mounts: readonly ({ readonly path: string } & JobReference)[];
+  readonly resources: { readonly requests?: JobResources; readonly limits?: JobResources };
+  readonly serviceAccountName?: string;
+  /** `pool=batch,disk=ssd` */
+  readonly nodeSelector?: string;
+  readonly tolerations: readonly JobToleration[];
+  readonly securityContext: {
+    readonly runAsNonRoot: boolean;
+    readonly runAsUser?: number;
+    readonly runAsGroup?: number;
+    readonly fsGroup?: number;
+    readonly readOnlyRootFilesystem: boolean;
+  };
+}
+
+interface NamedRef {
+  readonly name: string;
+}
+
+export type JobVariable = { readonly name: string } & (
+  | { readonly value: string }
+  | { readonly secretKeyRef: { readonly name: string; readonly key: string } }
+);
+
+export type JobReference = { readonly secretRef: NamedRef } | { readonly configMapRef: NamedRef };
+
+/** Quantities of Kubernetes. */
+interface JobResources {
+  readonly cpu?: string;
+  readonly memory?: string;
+}
+
+interface JobToleration {
+  readonly key?: string;
+  readonly operator?: 'Equal' | 'Exists';
+  readonly value?: string;
+  readonly effect?: 'NoSchedule' | 'PreferNoSchedule' | 'NoExecute';
+  readonly tolerationSeconds?: number;
 }
 
 export interface TemporalPipelineSpec extends ExternalPipelineSpec {

@@ -2,7 +2,14 @@ import { DEFAULTS } from './defaults.ts';
 import { locationProblem } from './locations.ts';
 import { placeholdersOf } from './placeholders.ts';
 import { type Finding, type Path, shown } from './problem.ts';
-import type { ExternalPipelineSpec, PostHogPipelineSpec, ResolvedOutputs, ResolvedSpec } from './resolved.ts';
+import { bytesOf } from './quantity.ts';
+import type {
+  ExternalPipelineSpec,
+  JobPipelineSpec,
+  PostHogPipelineSpec,
+  ResolvedOutputs,
+  ResolvedSpec,
+} from './resolved.ts';
 import { suggestion } from './suggest.ts';
 import {
   EXECUTION_VARIABLES,
@@ -25,6 +32,7 @@ export function validatePipelines(spec: ResolvedSpec): Finding[] {
         : validateOutputs(pipeline.outputs, spec, [...path, 'outputs'])),
       ...validateCheck(pipeline, spec, [...path, 'successWhen']),
       ...validateCommand(pipeline, path),
+      ...validateJob(pipeline, path),
       ...validateTemporal(pipeline, path),
     ];
   });
@@ -181,16 +189,58 @@ function validateCommand(pipeline: ResolvedSpec['pipelines'][number], path: Path
     ...argv.flatMap((text, at) => executionVariables(text, pipeline.executions, [...below, 'argv', at], [])),
     ...env.flatMap(({ name, value = '' }, at) => [
       ...executionVariables(value, pipeline.executions, [...below, 'env', at, 'value'], SECRET_VARIABLES),
-      ...(name.startsWith('PARITY_')
-        ? [
-            {
-              path: [...below, 'env', at, 'name'],
-              message: "names that begin with PARITY_ are the contract's; choose another",
-            },
-          ]
-        : []),
+      ...ofTheContract(name, [...below, 'env', at, 'name']),
     ]),
   ];
+}
+
+function ofTheContract(name: string, path: Path): Finding[] {
+  if (!name.startsWith('PARITY_')) return [];
+  return [{ path, message: "names that begin with PARITY_ are the contract's; choose another" }];
+}
+
+/** Templates as of a command. What only Kubernetes knows (labels, tolerations) is asked of the API server when the run begins. */
+function validateJob(pipeline: ResolvedSpec['pipelines'][number], path: Path): Finding[] {
+  if (!('job' in pipeline)) return [];
+  const { command, args, env, mounts, resources } = pipeline.job;
+  const below: Path = [...path, 'job'];
+  const inTexts = (field: 'command' | 'args', texts: readonly string[]): Finding[] =>
+    texts.flatMap((text, at) => executionVariables(text, pipeline.executions, [...below, field, at], []));
+  return [
+    ...inTexts('command', command),
+    ...inTexts('args', args),
+    ...env.flatMap((variable, at) => [
+      ...('value' in variable
+        ? executionVariables(variable.value, pipeline.executions, [...below, 'env', at, 'value'], SECRET_VARIABLES)
+        : []),
+      ...ofTheContract(variable.name, [...below, 'env', at, 'name']),
+    ]),
+    ...mounts.flatMap(({ path: place }, at) => validateMount(place, [...below, 'mounts', at, 'path'])),
+    ...validateResources(resources, [...below, 'resources']),
+  ];
+}
+
+function validateMount(place: string, path: Path): Finding[] {
+  if (place.split('/').includes('..')) return [{ path, message: `found "${place}"; write it without '..'` }];
+  if (place !== '/parity' && !place.startsWith('/parity/')) return [];
+  return [{ path, message: `found "${place}", where the contract's files are; choose another folder` }];
+}
+
+function validateResources({ requests, limits }: JobPipelineSpec['job']['resources'], path: Path): Finding[] {
+  const asked = requests?.memory;
+  const most = limits?.memory;
+  const isMoreMemory = asked !== undefined && most !== undefined && bytesOf(asked) > bytesOf(most);
+  const isMoreCpu =
+    requests?.cpu !== undefined && limits?.cpu !== undefined && processors(requests.cpu) > processors(limits.cpu);
+  const finding = (name: 'cpu' | 'memory'): Finding => ({
+    path: [...path, 'requests', name],
+    message: `found ${requests?.[name]}, which is more than the limit of ${limits?.[name]}`,
+  });
+  return [...(isMoreCpu ? [finding('cpu')] : []), ...(isMoreMemory ? [finding('memory')] : [])];
+}
+
+function processors(quantity: string): number {
+  return quantity.endsWith('m') ? Number(quantity.slice(0, -1)) / 1000 : Number(quantity);
 }
 
 /** A workflow's arguments may hold a password, where somebody has said so: it is then in the workflow's history for good. */

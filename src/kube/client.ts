@@ -194,18 +194,19 @@ export class KubeClient {
 
   /**
    * The object as it was created. Throws `AlreadyExists`, `Invalid`, `NamespaceTerminating`. `isStrict`: a field that the server does
-   * not know is `Invalid` too; otherwise it is dropped.
+   * not know is `Invalid` too; otherwise it is dropped. `isDryRun`: all is checked, and nothing stored.
    */
   create<T extends KubeObject>(
     resource: Resource<T>,
     draft: Draft<T>,
-    options: { readonly isStrict?: boolean } = {},
+    options: { readonly isStrict?: boolean; readonly isDryRun?: boolean } = {},
   ): Promise<T> {
     const { name, namespace } = draft.metadata;
+    const more = `${options.isStrict === true ? '&fieldValidation=Strict' : ''}${options.isDryRun === true ? '&dryRun=All' : ''}`;
     const target = objectTarget(resource, { name, ...(namespace === undefined ? {} : { namespace }) });
     return this.#json('create', resource, {
       method: 'POST',
-      path: `${pathOf(resource, namespace)}?${this.#manager()}${options.isStrict === true ? '&fieldValidation=Strict' : ''}`,
+      path: `${pathOf(resource, namespace)}?${this.#manager()}${more}`,
       body: JSON.stringify({ ...draft, apiVersion: apiVersionOf(resource), kind: resource.kind }),
       ...target.words('creating'),
     });

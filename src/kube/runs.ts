@@ -16,6 +16,8 @@ export const labels = {
   installation: 'pipelineparity.io/installation',
   task: 'pipelineparity.io/task',
   attempt: 'pipelineparity.io/attempt',
+  /** On a pipeline's own Jobs and pods, beside the task that they belong to; as an annotation the whole id. */
+  execution: 'pipelineparity.io/execution',
   source: 'pipelineparity.io/source',
   managedBy: 'app.kubernetes.io/managed-by',
 } as const;

@@ -1,13 +1,14 @@
 import { mkdir, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import type { ExternalPipelineSpec, LandingEngine, ResolvedSource } from '../api/resolved.ts';
 import { expandText, SECRET_VARIABLES, spellingsOf, type TemplateValue } from '../api/templates.ts';
 import { formatLocation } from '../lake/location.ts';
+import type { ObjectStore } from '../lake/store.ts';
 import { clickHouseUrl, formatConnection, sourceSecret } from '../sources/connection.ts';
 import type { Connection, SnowflakeAccess } from '../sources/source.ts';
 import { ParityError } from '../support/error.ts';
 import { registerSecret } from '../support/log.ts';
-import type { TaskContext } from '../tasks/task.ts';
+import type { TaskFile } from '../tasks/task.ts';
 import type { SyncRequest } from './pipeline.ts';
 
 /**
@@ -58,16 +59,33 @@ export type TableOutput =
   | { readonly format: 'Delta' | 'Iceberg' | 'Parquet'; readonly location: string }
   | { readonly format: 'Table'; readonly schema: string | null; readonly table: string };
 
+/** What the contract follows from: a task has it all in its own context, and the operator knows it of a run. */
+export interface ContractContext {
+  readonly file: Pick<TaskFile, 'run' | 'spec'>;
+  readonly workspace: Pick<ObjectStore, 'location'>;
+  readonly runFolder?: string;
+}
+
+/** Ids of the executions of a sync, in the order of `executionsOf`. */
+export function executionIds(
+  { executions }: Pick<ExternalPipelineSpec, 'executions'>,
+  { pipeline, step, source, tables }: SyncRequest,
+  uid: string,
+): readonly string[] {
+  const name = [`parity-${uid}`, pipeline, step, source].join('-');
+  return executions === 'PerSource' ? [name] : tables.map((table) => `${name}-${table}`);
+}
+
 /** Splits a sync into executions, as the manifest says: one for each table, or one for all. */
 export async function executionsOf(
   pipeline: ExternalPipelineSpec,
   request: SyncRequest,
-  context: TaskContext,
+  context: ContractContext,
   connection: Connection,
+  secret: Pick<ExecutionRequest['source'], 'secret' | 'secretDir'> = secretOf(context, request.source),
 ): Promise<readonly Execution[]> {
   const { uid } = context.file.run;
   const { step, source, mode } = request;
-  const name = [`parity-${uid}`, request.pipeline, step, source].join('-');
   const landing = landingOf(context, request.pipeline, source);
   const engine = sourceSpec(context, source).engine;
   const { host, port, user, database } = connection;
@@ -80,21 +98,26 @@ export async function executionsOf(
     source: {
       ...{ name: source, engine, host, port, user, database },
       schema: engine === 'Postgres' ? 'public' : (connection.snowflake?.schema ?? database),
-      secret: sourceSecret(source),
-      secretDir: context.runFolder === undefined ? null : join(context.runFolder, 'secrets', sourceSecret(source)),
+      ...secret,
     },
     landing,
     storage: storageOf(pipeline, context),
   } as const;
   const tables = request.tables.map((table) => tableRequest(pipeline, context, source, table));
-  if (pipeline.executions === 'PerSource') return [{ id: name, request: { ...common, tables } }];
-  return tables.map((table) => ({ id: `${name}-${table.name}`, request: { ...common, tables: [table] } }));
+  const split = pipeline.executions === 'PerSource' ? [tables] : tables.map((table) => [table]);
+  const ids = executionIds(pipeline, request, uid);
+  return split.map((tables, index) => ({ id: ids[index] ?? '', request: { ...common, tables } }));
+}
+
+function secretOf({ runFolder }: ContractContext, source: string) {
+  const secret = sourceSecret(source);
+  return { secret, secretDir: runFolder === undefined ? null : join(runFolder, 'secrets', secret) };
 }
 
 /** Where a table of a source lands. */
 export function outputOf(
   pipeline: ExternalPipelineSpec,
-  context: TaskContext,
+  context: ContractContext,
   source: string,
   table: string,
 ): TableOutput {
@@ -113,7 +136,7 @@ export function outputOf(
 }
 
 /** The run's own folder for what a pipeline lands of a source: `<workspace>/landed/<pipeline>/<source>`. */
-export function landingOf(context: TaskContext, pipeline: string, source: string): string {
+export function landingOf(context: ContractContext, pipeline: string, source: string): string {
   return `${formatLocation(context.workspace.location).replace(/\/+$/, '')}/landed/${pipeline}/${source}`;
 }
 
@@ -221,18 +244,39 @@ export async function writeContract(
   secrets: ExecutionSecrets,
   folder: string,
 ): Promise<Readonly<Record<string, string>>> {
+  const { files, env } = contractOf(execution, attempt, secrets, folder);
+  for (const [path, text] of Object.entries(files)) {
+    await mkdir(join(folder, dirname(path)), { recursive: true, mode: 0o700 });
+    await writeFile(join(folder, path), text, { mode: 0o600 });
+  }
+  return env;
+}
+
+export interface Contract {
+  /** What is in each file, by its path below the folder. */
+  readonly files: Readonly<Record<string, string>>;
+  readonly env: Readonly<Record<string, string>>;
+}
+
+/** Variables of the contract that tell of a connection or a credential: a Job has them from a Secret. */
+export const CONNECTION_VARIABLES =
+  /^(PARITY_(SOURCE|OUTPUT)_(HOST|PORT|USER|DATABASE)|AWS_(ACCESS_KEY_ID|SECRET_ACCESS_KEY|SESSION_TOKEN))$/;
+
+/** What an execution is told, as the files of a folder and the environment that names them. */
+export function contractOf(execution: Execution, attempt: number, secrets: ExecutionSecrets, folder: string): Contract {
   const { request } = execution;
-  const file = join(folder, 'request.json');
-  await writeFile(file, JSON.stringify({ ...request, attempt }, null, 2), { mode: 0o600 });
-  const sourceDir = join(folder, 'source');
-  await writeConnection(sourceDir, secrets.source, request.source.engine);
-  const outputDir = join(folder, 'output');
-  if (secrets.database !== undefined) await writeConnection(outputDir, secrets.database, secrets.database.engine);
+  const { database } = secrets;
+  const [sourceDir, outputDir] = [join(folder, 'source'), join(folder, 'output')];
+  const files = {
+    'request.json': JSON.stringify({ ...request, attempt }, null, 2),
+    ...connectionFiles('source', secrets.source, request.source.engine),
+    ...(database === undefined ? {} : connectionFiles('output', database, database.engine)),
+  };
   const value = variablesOf(execution, attempt, secrets);
   const text = (name: string): string => expandText(`{{${name}}}`, value);
   const isOneTable = request.tables.length === 1;
-  return {
-    PARITY_REQUEST: file,
+  const env = {
+    PARITY_REQUEST: join(folder, 'request.json'),
     PARITY_EXECUTION: text('execution'),
     PARITY_RUN: request.run,
     PARITY_PIPELINE: request.pipeline,
@@ -258,7 +302,7 @@ export async function writeContract(
           PARITY_OUTPUT: text('output'),
         }
       : {}),
-    ...(secrets.database === undefined
+    ...(database === undefined
       ? {}
       : {
           PARITY_OUTPUT_ENGINE: text('output.engine'),
@@ -270,6 +314,7 @@ export async function writeContract(
         }),
     ...storageEnvironment(request, secrets.storage),
   };
+  return { files, env };
 }
 
 /** The names that S3 libraries look for. */
@@ -286,12 +331,15 @@ function storageEnvironment(
   };
 }
 
-async function writeConnection(folder: string, connection: Connection, engine: LandingEngine): Promise<void> {
-  await mkdir(folder, { recursive: true, mode: 0o700 });
+function connectionFiles(
+  folder: string,
+  connection: Connection,
+  engine: LandingEngine,
+): Readonly<Record<string, string>> {
   const url = connectionUrl(connection, engine);
   registerSecret(url);
-  const keys = { ...formatConnection(connection), url };
-  for (const [key, value] of Object.entries(keys)) await writeFile(join(folder, key), value, { mode: 0o600 });
+  const keys = Object.entries({ ...formatConnection(connection), url });
+  return Object.fromEntries(keys.map(([key, value]) => [`${folder}/${key}`, value]));
 }
 
 function tableVariables({ name, key, cursor, output }: TableRequest): Readonly<Record<string, TemplateValue>> {
@@ -311,7 +359,7 @@ function tableVariables({ name, key, cursor, output }: TableRequest): Readonly<R
 
 function tableRequest(
   pipeline: ExternalPipelineSpec,
-  context: TaskContext,
+  context: ContractContext,
   source: string,
   name: string,
 ): TableRequest {
@@ -321,7 +369,7 @@ function tableRequest(
   return { name, key: table.key, cursor: table.cursor ?? null, output: outputOf(pipeline, context, source, name) };
 }
 
-function storageOf({ outputs }: ExternalPipelineSpec, { file }: TaskContext): ExecutionRequest['storage'] {
+function storageOf({ outputs }: ExternalPipelineSpec, { file }: ContractContext): ExecutionRequest['storage'] {
   if (outputs.kind === 'database') return { endpoint: null, region: null };
   const place = isInWorkspace(outputs.location) ? file.spec.workspace : outputs;
   return { endpoint: place.endpoint ?? null, region: place.region ?? null };
@@ -332,7 +380,7 @@ export function isInWorkspace(template: string): boolean {
   return template.startsWith('{{landing}}');
 }
 
-function sourceSpec(context: TaskContext, name: string): ResolvedSource {
+function sourceSpec(context: ContractContext, name: string): ResolvedSource {
   const source = context.file.spec.sources.find((one) => one.name === name);
   if (source !== undefined) return source;
   throw new ParityError('InvalidSpec', `The run has no source ${name}.`, { subject: 'spec.sources' });

@@ -77,7 +77,7 @@ async function reach(spec: ExternalPipelineSpec, context: TaskContext, source: s
 export async function landingDatabase(
   spec: ExternalPipelineSpec,
   { engine, secretRef }: LandingServer,
-  context: TaskContext,
+  context: Pick<TaskContext, 'secret' | 'runFolder'> & { readonly file: Pick<TaskContext['file'], 'run'> },
 ): Promise<Connection> {
   const owner = { name: spec.name, secret: secretRef.name, role: 'pipeline' } as const;
   const connection = parseConnection(engine, await context.secret(secretRef.name), owner);

@@ -1,6 +1,7 @@
 import type { ResolvedPipeline } from '../api/resolved.ts';
 import { commandExecutor } from './command.ts';
 import { type Executor, externalPipeline } from './external.ts';
+import { jobExecutor } from './job.ts';
 import type { Pipeline } from './pipeline.ts';
 import { postHogPipeline } from './posthog.ts';
 import { referencePipeline } from './reference.ts';
@@ -11,6 +12,7 @@ export function pipelineFor(spec: ResolvedPipeline): Pipeline {
   if ('reference' in spec) return referencePipeline(spec, databaseAccess);
   if ('posthog' in spec) return postHogPipeline(spec);
   if ('command' in spec) return externalPipeline(spec, commandExecutor(spec));
+  if ('job' in spec) return externalPipeline(spec, jobExecutor(spec));
   return externalPipeline(
     spec,
     lazily(async () => (await import('./temporal.ts')).temporalExecutor(spec)),

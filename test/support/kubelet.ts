@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
-import { access, mkdtemp, readFile, rm } from 'node:fs/promises';
+import { access, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import type { KubeClient } from '../../src/kube/client.ts';
 import { isKubeError } from '../../src/kube/error.ts';
 import { type Job, jobs, type Pod, pods, secrets } from '../../src/kube/objects.ts';
@@ -10,8 +10,10 @@ import { writeSecret } from '../../src/support/secrets.ts';
 export interface KubeletOptions {
   readonly kube: KubeClient;
   readonly namespace: string;
-  /** The program that stands for the image: what the container's `task …` arguments are given to. */
-  readonly program: string;
+  /** The program that stands for the image: what the container's `task …` arguments are given to. A container with a command runs that. */
+  readonly program?: string;
+  /** Carries a task out in this process in place of `program`: the container's arguments. */
+  readonly task?: (args: readonly string[]) => Promise<void>;
   /** What becomes of a pod in place of running it: the status that a kubelet would write; undefined runs it. */
   readonly fate?: (job: Job) => NonNullable<Pod['status']> | undefined;
 }
@@ -106,24 +108,27 @@ export class Kubelet {
     args: readonly string[],
     folder: string,
   ): Promise<NonNullable<Pod['status']>> {
+    const [program, ...rest] = pod.spec?.containers[0]?.command ?? [];
+    const { task } = this.#options;
+    if (program === undefined && task !== undefined) {
+      await task(args);
+      return { phase: 'Succeeded', ...containerStatus({ terminated: { exitCode: 0, finishedAt: timestamp() } }) };
+    }
     await this.#mount(pod, folder);
     const startedAt = timestamp();
     await this.#say(pod, { phase: 'Running', ...containerStatus({ running: { startedAt } }) });
-    const own = args
-      .slice(1)
-      .map((argument) =>
-        argument
-          .replace('--scratch=/scratch', `--scratch=${folder}/scratch`)
-          .replace('--secrets=/secrets', `--secrets=${folder}/secrets`)
-          .replace('--termination-log=/dev/termination-log', `--termination-log=${folder}/termination-log`),
-      );
-    const child = spawn(process.execPath, [this.#options.program, ...own], { stdio: 'ignore' });
+    const { child, said } =
+      program === undefined
+        ? { child: this.#task(args, folder), said: () => '' }
+        : await this.#program(pod, [program, ...rest, ...args], folder);
     this.#processes.set(uid, child);
     const code = await new Promise<number>((resolve) =>
-      child.once('exit', (code, signal) => resolve(code ?? (signal === 'SIGKILL' ? 137 : 143))),
+      child.once('close', (code, signal) => resolve(code ?? (signal === 'SIGKILL' ? 137 : 143))),
     );
     this.#processes.delete(uid);
-    const message = await readFile(join(folder, 'termination-log'), 'utf8').catch(() => '');
+    const written = await readFile(join(folder, 'termination-log'), 'utf8').catch(() => '');
+    // As `FallbackToLogsOnError` has it.
+    const message = written === '' && code !== 0 ? said().slice(-2048) : written;
     const terminated = {
       exitCode: code,
       reason: code === 0 ? 'Completed' : 'Error',
@@ -134,18 +139,59 @@ export class Kubelet {
     return { phase: code === 0 ? 'Succeeded' : 'Failed', ...containerStatus({ terminated }) };
   }
 
-  /** Each Secret that the container mounts, as a folder of the same name. */
+  #task(args: readonly string[], folder: string): ReturnType<typeof spawn> {
+    const own = args
+      .slice(1)
+      .map((argument) =>
+        argument
+          .replace('--scratch=/scratch', `--scratch=${folder}/scratch`)
+          .replace('--secrets=/secrets', `--secrets=${folder}/secrets`)
+          .replace('--termination-log=/dev/termination-log', `--termination-log=${folder}/termination-log`),
+      );
+    return spawn(process.execPath, [this.#options.program ?? '', ...own], { stdio: 'ignore' });
+  }
+
+  /** A program with the container's own environment and its mounts, which lie below the folder. */
+  async #program(pod: Pod, argv: readonly string[], folder: string) {
+    const here = (text: string): string =>
+      (pod.spec?.containers[0]?.volumeMounts ?? []).reduce(
+        (path, { mountPath }) => (path.startsWith(mountPath) ? join(folder, 'root', path) : path),
+        text,
+      );
+    const env: Record<string, string> = { PATH: process.env.PATH ?? '' };
+    for (const { name, value = '', valueFrom } of pod.spec?.containers[0]?.env ?? []) {
+      const { name: secret = '', key = '' } = valueFrom?.secretKeyRef ?? {};
+      env[name] = here(valueFrom === undefined ? expanded(value, env) : ((await this.#keys(secret)).get(key) ?? ''));
+    }
+    const [program = '', ...args] = argv.map((text) => expanded(text, env));
+    const child = spawn(program, args, { env, stdio: ['ignore', 'pipe', 'pipe'] });
+    let text = '';
+    for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk: Buffer) => (text += chunk.toString()));
+    return { child, said: () => text };
+  }
+
+  async #keys(name: string): Promise<ReadonlyMap<string, string>> {
+    const secret = await this.#options.kube.get(secrets, { namespace: this.#options.namespace, name });
+    const data: Readonly<Record<string, unknown>> = { ...secret.data };
+    return new Map(
+      Object.entries(data).map(([key, value]) => [key, Buffer.from(String(value), 'base64').toString()] as const),
+    );
+  }
+
+  /** Each Secret that the container mounts: for a task as a folder of the same name, else where it is mounted. */
   async #mount(pod: Pod, folder: string): Promise<void> {
     for (const { name, mountPath } of pod.spec?.containers[0]?.volumeMounts ?? []) {
       const volume = pod.spec?.volumes?.find((each) => each.name === name);
       if (volume?.secret?.secretName === undefined) continue;
-      const secret = await this.#options.kube.get(secrets, {
-        namespace: this.#options.namespace,
-        name: volume.secret.secretName,
-      });
-      const data: Readonly<Record<string, unknown>> = { ...secret.data };
-      const keys = Object.entries(data).map(([key, value]) => [key, Buffer.from(String(value), 'base64').toString()]);
-      await writeSecret(join(folder, 'secrets'), mountPath.replace('/secrets/', ''), Object.fromEntries(keys));
+      const keys = await this.#keys(volume.secret.secretName);
+      const { items } = volume.secret;
+      if (items === undefined)
+        await writeSecret(join(folder, 'secrets'), mountPath.replace('/secrets/', ''), Object.fromEntries(keys));
+      for (const { key, path } of items ?? []) {
+        const file = join(folder, 'root', mountPath, path);
+        await mkdir(dirname(file), { recursive: true });
+        await writeFile(file, keys.get(key) ?? '');
+      }
     }
     await access(folder);
   }
@@ -169,6 +215,13 @@ export class Kubelet {
     const status = { startTime: job.metadata.creationTimestamp, conditions, ...counts };
     await this.#options.kube.mergePatch(jobs, job.metadata, { status }, { subresource: 'status' });
   }
+}
+
+/** `$(NAME)` is a variable that came before, and `$$` a `$`. */
+function expanded(text: string, env: Readonly<Record<string, string>>): string {
+  return text.replaceAll(/\$(\$|\((\w+)\))/g, (whole, what: string, name: string) =>
+    what === '$' ? '$' : (env[name] ?? whole),
+  );
 }
 
 function labelsOf(template: NonNullable<Job['spec']>['template']): Readonly<Record<string, string>> {

@@ -71,19 +71,27 @@ export async function playCluster(options: PlayedOptions): Promise<AsyncDisposab
 
 async function carryOut(kube: KubeClient, job: Job, s3: PlayedOptions['s3']): Promise<void> {
   const [, ...argv] = job.spec?.template.spec?.containers[0]?.args ?? [];
-  const { id, workspace } = parseTaskArguments(argv);
   // Not through the operator's own proxy: what tasks write is none of its writes.
-  const store = await openStore({ location: workspace.location, endpoint: s3.endpoint }, keysOf(s3.admin));
-  try {
-    await recordSuccess(store, id, await resultOf(store, id));
-  } finally {
-    store.close();
-  }
+  await recordResult(argv, s3);
   const now = new Date().toISOString().replace(/\.\d+Z$/, 'Z');
   const condition = (type: string) => ({ type, status: 'True', lastProbeTime: now, lastTransitionTime: now });
   const conditions = [condition('SuccessCriteriaMet'), condition('Complete')];
   const status = { startTime: now, completionTime: now, succeeded: 1, uncountedTerminatedPods: {}, conditions };
   await kube.mergePatch(jobs, job.metadata, { status }, { subresource: 'status' }).catch(unlessGone);
+}
+
+/** What a task leaves in its workspace that has found nothing wrong. `s3` is where that is, unless it is a folder. */
+export async function recordResult(argv: readonly string[], s3?: PlayedOptions['s3']): Promise<void> {
+  const { id, workspace } = parseTaskArguments(argv);
+  const store =
+    s3 === undefined
+      ? await openStore(workspace)
+      : await openStore({ location: workspace.location, endpoint: s3.endpoint }, keysOf(s3.admin));
+  try {
+    await recordSuccess(store, id, await resultOf(store, id));
+  } finally {
+    store.close();
+  }
 }
 
 async function resultOf(store: ObjectStore, id: string): Promise<Pick<Succeeded, 'summary' | 'detail'>> {

@@ -364,7 +364,7 @@ export interface PipelineSpec {
    */
   cursorBound?: 'Inclusive' | 'Exclusive';
   /**
-   * How often the pipeline is started for a sync: `PerTable`, once for each table, or `PerSource`, once for all tables of a source. Left out: `PerTable` for workflows, `PerSource` for commands.
+   * How often the pipeline is started for a sync: `PerTable`, once for each table, or `PerSource`, once for all tables of a source. Left out: `PerTable` for workflows, `PerSource` for commands and Jobs.
    */
   executions?: 'PerTable' | 'PerSource';
   /**
@@ -499,6 +499,219 @@ export interface PipelineSpec {
        */
       value?: string;
     }[];
+  };
+  /**
+   * A Job of Kubernetes in the run's namespace, told by its environment and files what to sync (docs/reference/pipelines.md). It has ended well when its container ends with code 0. On a cluster only.
+   */
+  job?: {
+    /**
+     * Image of the container.
+     */
+    image: string;
+    /**
+     * When the image is pulled. Left out: as Kubernetes does, `Always` for the tag `latest`, else `IfNotPresent`.
+     */
+    imagePullPolicy?: 'Always' | 'IfNotPresent' | 'Never';
+    /**
+     * Secrets that the image is pulled with, beside the installation's.
+     *
+     * Items: One secret.
+     */
+    imagePullSecrets?: {
+      /**
+       * Name of the secret.
+       */
+      name: string;
+    }[];
+    /**
+     * The program, no shell: templates as `args`. Left out: the image's entry point.
+     *
+     * Items: The program, or an argument.
+     */
+    command?: string[];
+    /**
+     * Its arguments: templates with `{{run}}`, `{{pipeline}}`, `{{step}}`, `{{mode}}`, `{{attempt}}`, `{{source}}`, `{{tables}}`, `{{table}}`, `{{output}}` and others of docs/reference/pipelines.md, but no secret. `$(NAME)` is a variable, as everywhere in Kubernetes.
+     *
+     * Items: An argument.
+     */
+    args?: string[];
+    /**
+     * Folder in which it runs. Left out: the image's.
+     */
+    workingDir?: string;
+    /**
+     * Variables beside those of the contract.
+     *
+     * Items: One variable.
+     */
+    env?: {
+      /**
+       * Its name.
+       */
+      name: string;
+      /**
+       * Its value, a template in which `{{source.url}}` and `{{source.password}}` may stand: such a value is kept in a Secret.
+       */
+      value?: string;
+      /**
+       * A key of a secret.
+       */
+      secretKeyRef?: {
+        /**
+         * Name of the secret.
+         */
+        name: string;
+        /**
+         * The key.
+         */
+        key: string;
+      };
+    }[];
+    /**
+     * Secrets and ConfigMaps all of whose keys are variables.
+     *
+     * Items: One secret or ConfigMap.
+     */
+    envFrom?: {
+      /**
+       * A secret.
+       */
+      secretRef?: {
+        /**
+         * Name of the secret.
+         */
+        name: string;
+      };
+      /**
+       * A ConfigMap.
+       */
+      configMapRef?: {
+        /**
+         * Name of the ConfigMap.
+         */
+        name: string;
+      };
+    }[];
+    /**
+     * Secrets and ConfigMaps that the container finds as folders, one file for each key: a project of dbt, a key file.
+     *
+     * Items: One folder.
+     */
+    mounts?: {
+      /**
+       * Where it is, read only; not `/parity`, where the contract's files are.
+       */
+      path: string;
+      /**
+       * A secret.
+       */
+      secretRef?: {
+        /**
+         * Name of the secret.
+         */
+        name: string;
+      };
+      /**
+       * A ConfigMap.
+       */
+      configMapRef?: {
+        /**
+         * Name of the ConfigMap.
+         */
+        name: string;
+      };
+    }[];
+    /**
+     * What the container asks of its node, and may use at most. Left out: nothing is asked, and the namespace's limits hold.
+     */
+    resources?: {
+      /**
+       * What a node must have free.
+       */
+      requests?: {
+        /**
+         * Processors, such as `500m` or `2`.
+         */
+        cpu?: string;
+        /**
+         * Memory, such as `2Gi`.
+         */
+        memory?: string;
+      };
+      /**
+       * What it may use. A container that needs more memory is ended.
+       */
+      limits?: {
+        /**
+         * Processors, such as `500m` or `2`.
+         */
+        cpu?: string;
+        /**
+         * Memory, such as `2Gi`.
+         */
+        memory?: string;
+      };
+    };
+    /**
+     * Account of the pod, for the identity that a cloud gives it; no token of the cluster's API is mounted. Left out: the namespace's default.
+     */
+    serviceAccountName?: string;
+    /**
+     * Labels of the nodes that may run it, such as `pool=batch,disk=ssd`, beside the installation's.
+     */
+    nodeSelector?: string;
+    /**
+     * Taints of nodes that it tolerates, beside the installation's.
+     *
+     * Items: One toleration, as of a pod.
+     */
+    tolerations?: {
+      /**
+       * The taint's key. Left out: all of them.
+       */
+      key?: string;
+      /**
+       * `Equal` or `Exists`. Left out: `Equal`.
+       */
+      operator?: 'Equal' | 'Exists';
+      /**
+       * The taint's value.
+       */
+      value?: string;
+      /**
+       * The taint's effect. Left out: all of them.
+       */
+      effect?: 'NoSchedule' | 'PreferNoSchedule' | 'NoExecute';
+      /**
+       * Seconds for which `NoExecute` is tolerated.
+       */
+      tolerationSeconds?: number;
+    }[];
+    /**
+     * Under whose name it runs. Whatever is said here, it can gain no privilege, has no capability and the runtime's default seccomp profile.
+     */
+    securityContext?: {
+      /**
+       * `false` lets an image run as root. Left out: `true`.
+       */
+      runAsNonRoot?: boolean;
+      /**
+       * Number of the user. Left out: the image's.
+       */
+      runAsUser?: number;
+      /**
+       * Number of the group. Left out: the image's.
+       */
+      runAsGroup?: number;
+      /**
+       * Number of a group that its folders belong to.
+       */
+      fsGroup?: number;
+      /**
+       * `true` lets it write to `/tmp` only. Left out: `false`.
+       */
+      readOnlyRootFilesystem?: boolean;
+    };
   };
   /**
    * A workflow of Temporal.

@@ -3,10 +3,12 @@ import { isKubeError } from '../../kube/error.ts';
 import { type Pod, pods } from '../../kube/objects.ts';
 import { labels, titleAnnotation } from '../../kube/runs.ts';
 import { Mirror, objectsOf } from '../../kube/watch.ts';
+import { clean } from '../../report/terminal.ts';
 import { isTaskId, taskId } from '../../run/task-id.ts';
 import type { TaskId, TaskSummary } from '../../run/types.ts';
 import type { ErrorCode } from '../../support/error.ts';
 import { delay } from '../../support/retry.ts';
+import type { Progress } from '../../tasks/task.ts';
 import type { ShownEvent } from '../live.ts';
 import { parseTaskLine } from '../task-lines.ts';
 import { parseTerminationMessage } from '../termination-log.ts';
@@ -20,6 +22,8 @@ export interface TaskPod {
   readonly title: string;
   readonly attempt: number;
   readonly startedAt: string;
+  /** A pod of a pipeline's own Job, by which a task that syncs begins: its log is the pipeline's, and its end not the task's. */
+  readonly isPipeline: boolean;
   readonly state: /** `note` says what a pod that does not run waits for. */
     | { readonly kind: 'Waiting'; readonly note: string | undefined }
     | { readonly kind: 'Running' }
@@ -117,6 +121,7 @@ export function taskPodOf(pod: Pod): TaskPod {
     title: annotations[titleAnnotation] ?? id,
     attempt: Number(marks[labels.attempt] ?? '1') || 1,
     startedAt: ended?.startedAt ?? pod.status?.startTime ?? creationTimestamp,
+    isPipeline: marks[labels.execution] !== undefined,
     state: stateOf(pod),
   };
 }
@@ -134,7 +139,8 @@ function stateOf(pod: Pod): TaskPod['state'] {
       const why = ended?.reason ?? reason ?? 'Error';
       if (end?.outcome === 'Failed')
         return { kind: 'Failed', endedAt, code: end.error.code, message: end.error.message };
-      const code = why === 'OOMKilled' ? 'OutOfMemory' : 'Crashed';
+      const isPipeline = pod.metadata.labels?.[labels.execution] !== undefined;
+      const code = why === 'OOMKilled' ? 'OutOfMemory' : isPipeline ? 'PipelineFailed' : 'Crashed';
       const exit = `its container ended with exit code ${ended?.exitCode ?? '?'} (${why})`;
       return { kind: 'Failed', endedAt, code, message: message ?? exit };
     }
@@ -170,6 +176,10 @@ function* changes(before: TaskPod | undefined, pod: TaskPod): Generator<ShownEve
         yield { time, type: 'TaskProgress', taskId: task.id, progress: { note: state.note } };
       return;
     case 'Succeeded':
+      if (pod.isPipeline) {
+        yield { time, type: 'TaskProgress', taskId: task.id, progress: { note: `Job of pod ${pod.name} has ended` } };
+        return;
+      }
       yield {
         time,
         type: 'TaskFinished',
@@ -220,9 +230,9 @@ async function progressOf(
         idleMs: logIdleMs,
         signal,
       })) {
-        const line = parseTaskLine(text);
-        if (line?.type !== 'progress') continue;
-        emit({ time: new Date().toISOString(), type: 'TaskProgress', taskId: pod.taskId, progress: line.progress });
+        const progress = pod.isPipeline ? noteOf(text) : progressIn(text);
+        if (progress === undefined) continue;
+        emit({ time: new Date().toISOString(), type: 'TaskProgress', taskId: pod.taskId, progress });
       }
     } catch (error) {
       if (isKubeError(error, 'Forbidden')) throw error;
@@ -230,6 +240,17 @@ async function progressOf(
     // Its end is told by the pod; a log that was cut is opened again.
     await delay(logPauseMs, signal).catch(() => undefined);
   }
+}
+
+function progressIn(text: string): Progress | undefined {
+  const line = parseTaskLine(text);
+  return line?.type === 'progress' ? line.progress : undefined;
+}
+
+/** Whatever a pipeline says. */
+function noteOf(text: string): Progress | undefined {
+  const note = clean(text).trim().slice(0, 200);
+  return note === '' ? undefined : { note };
 }
 
 /** The path of a pod's log. */
