@@ -29,6 +29,11 @@ function fileLocations(spec: ResolvedSpec): readonly Finding[] {
         return 'location' in side ? [{ path, location: side.location }] : [];
       });
     }),
+    ...spec.queries.flatMap((query, index) => {
+      if (!('inherited' in query) || !('files' in query.inherited.from)) return [];
+      const path = ['spec', 'queries', index, 'inherited', 'files', 'location'];
+      return [{ path, location: query.inherited.from.files.location }];
+    }),
   ];
   return places
     .filter(({ location }) => /^([a-z]+:)?file:/.test(location))

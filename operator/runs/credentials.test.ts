@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { buildGraph } from '../../src/run/graph.ts';
-import { resolution, spec } from '../../test/support/spec.ts';
+import { resolution, scenario, spec } from '../../test/support/spec.ts';
 import { namedSecrets, secretsOfFinalization, secretsOfTask } from './credentials.ts';
 
 const uid = '0f8fad5b-d9cb-469f-a165-70867728950e';
@@ -51,6 +51,39 @@ describe('credentials', () => {
     const rehydrate = tasks.find(({ id }) => id.startsWith('rehydrate-shop'));
     const [secret] = rehydrate === undefined ? [] : secretsOfTask(rehydrate, of, uid);
     expect(secret).to.deep.equal({ name: 'source-shop', secretName: 'parity-0f8fad5b-shop' });
+  });
+
+  it('of PostHog reach only the queries that run there, and what reads inherited ones', () => {
+    const common = { expect: { sameAs: 'Baseline' }, timeoutSeconds: 60 } as const;
+    const hogql = { query: 'SELECT 1', pageBy: [], secretRef: { name: 'posthog' } };
+    const files = { location: 's3://queries', secretRef: { name: 'files' } };
+    const asking = spec({
+      queries: [
+        { ...common, name: 'plain', sql: 'SELECT 1' },
+        { ...common, name: 'hog', hogql },
+        { ...common, name: 'saved', inherited: { from: { files }, secretRef: { name: 'other' } } },
+      ],
+      scenario: [
+        ...scenario.fullOnly,
+        ...['plain', 'hog', 'saved'].map((name) => ({ name, query: { names: [name] } })),
+      ],
+    });
+    const found = { ...common, name: 'saved/daily', hogql: { query: 'SELECT 1', pageBy: [] } };
+    const inherited = { cases: [found], leftOut: [], untouched: {} };
+    const { tasks } = buildGraph(asking, { ...resolution(asking), inherited });
+    const given = tasks.flatMap((task) => {
+      const names = secretsOfTask(task, asking, uid).map(({ name }) => name);
+      return task.input.kind === 'query' || task.input.kind === 'resolve' ? [[task.id, ...names]] : [];
+    });
+    expect(given).to.deep.equal([
+      ['resolve', 'files', 'other'],
+      ['plain-query-0'],
+      ['hog-query-0', 'posthog'],
+      ['saved-query-0', 'other'],
+    ]);
+    expect(tasks.find(({ id }) => id === 'saved-query-0')?.input).to.have.deep.property('queries', ['saved/daily']);
+    expect(namedSecrets(asking)).to.have.members(['files', 'other', 'posthog']);
+    expect(secretsOfFinalization(asking)).to.have.members(['other', 'posthog']);
   });
 
   it('are asked for at the start, all of them, and those that removing needs are copied', () => {

@@ -1,7 +1,8 @@
 import type { ResolvedPipeline, ResolvedSpec } from '../../src/api/resolved.ts';
 import type { KubeClient } from '../../src/kube/client.ts';
 import { type Secret, secrets } from '../../src/kube/objects.ts';
-import { pipelineSecrets } from '../../src/pipelines/removals.ts';
+import { pipelineSecrets, removalSecrets } from '../../src/pipelines/removals.ts';
+import { inheritedSecrets, querySecrets } from '../../src/queries/secrets.ts';
 import type { Task } from '../../src/run/types.ts';
 import { sourceSecret } from '../../src/sources/connection.ts';
 import { protectKeys } from '../../src/support/secrets.ts';
@@ -25,6 +26,8 @@ export function secretsOfTask({ input }: Pick<Task, 'input'>, spec: ResolvedSpec
   // The first task tries whether the last one will be able to write.
   if (input.kind === 'resolve' || input.kind === 'report') wanted.push(spec.reports.secretRef?.name);
   wanted.push(...pipelineSecrets({ ...spec, pipelines: pipelinesOf(input, spec) }));
+  if (input.kind === 'query') wanted.push(...querySecrets(spec, input.queries));
+  if (input.kind === 'resolve') wanted.push(...inheritedSecrets(spec));
   const own = wanted.flatMap((name) => (name === undefined ? [] : [{ name, secretName: name }]));
   const sources = sourcesOf(input, spec).map((source) => ({
     name: sourceSecret(source),
@@ -43,7 +46,8 @@ export function namedSecrets(spec: ResolvedSpec): readonly string[] {
     spec.reports.secretRef?.name,
     ...spec.sources.map(({ provider }) => ('secretRef' in provider ? provider.secretRef.name : undefined)),
     ...spec.sources.map(({ provider }) => ('server' in provider ? provider.server.tls?.secretRef.name : undefined)),
-    ...pipelineSecrets(spec),
+    ...removalSecrets(spec),
+    ...inheritedSecrets(spec),
   ];
   return [...new Set(named.flatMap((name) => name ?? []))];
 }
@@ -53,7 +57,7 @@ export function secretsOfFinalization(spec: ResolvedSpec): readonly string[] {
   const named = [
     spec.workspace.secretRef?.name,
     ...spec.sources.map(({ provider }) => (provider.kind === 'external' ? provider.secretRef.name : undefined)),
-    ...pipelineSecrets(spec),
+    ...removalSecrets(spec),
   ];
   return [...new Set(named.flatMap((name) => name ?? []))];
 }

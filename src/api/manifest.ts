@@ -275,9 +275,16 @@ function withAbsoluteFiles(spec: RunSpec, folder: string): RunSpec {
     const place = absoluteLocation(pipeline.command.folder ?? 'file:.', folder);
     return { ...pipeline, command: { ...pipeline.command, folder: place } };
   });
+  const queries = spec.queries?.map((query) => {
+    const { inherited } = query;
+    if (inherited?.files === undefined) return query;
+    const location = absoluteLocation(inherited.files.location, folder);
+    return { ...query, inherited: { ...inherited, files: { ...inherited.files, location } } };
+  });
   return {
     ...spec,
     ...(pipelines === undefined ? {} : { pipelines }),
+    ...(queries === undefined ? {} : { queries }),
     ...(spec.snapshot === undefined ? {} : { snapshot: absolute(spec.snapshot) }),
     ...(spec.workspace === undefined ? {} : { workspace: absolute(spec.workspace) }),
     ...(spec.reports === undefined ? {} : { reports: absolute(spec.reports) }),

@@ -163,6 +163,21 @@ const RULES: readonly Case[] = [
     'run.yaml:25:32: spec.queries[q].expect: exactly one of sameAs, rows',
   ],
   [
+    'a query of two languages',
+    withSpec('queries: [{ name: q, sql: s, hogql: { query: s }, expect: { rows: [] } }]'),
+    'run.yaml:25:13: spec.queries[q]: exactly one of sql, hogql, inherited',
+  ],
+  [
+    'rows for inherited queries',
+    withSpec('queries: [{ name: q, inherited: { files: { location: "file:q" } }, expect: { rows: [] } }]'),
+    'run.yaml:25:13: spec.queries[q]: inherited queries are compared with the baseline: expect { sameAs: Baseline }',
+  ],
+  [
+    'a window with one end',
+    withSpec('queries: [{ name: q, hogql: { query: s, from: "2026-01-01T00:00:00Z" }, expect: { rows: [] } }]'),
+    'run.yaml:25:24: spec.queries[q].hogql: a window has both ends: from and to',
+  ],
+  [
     'neither snapshot nor plan',
     'apiVersion: pipelineparity.io/v1alpha1\nkind: PipelineParityRun\nmetadata: { name: a }\nspec: {}\n',
     'run.yaml:4:1: spec: a run needs a snapshot of its own or a planRef that supplies one',
@@ -240,6 +255,39 @@ const WHOLE: readonly Case[] = [
     'an ignored key',
     withSpec('comparison: { columns: [{ table: flights, column: id, ignore: true }] }'),
     'run.yaml:25:65: spec.comparison.columns[flights.id].ignore: "id" is part of the key, by which rows are found; it is compared exactly',
+  ],
+  [
+    'events without a window',
+    withSpec(
+      'queries: [{ name: q, hogql: { query: "select 1 from events", secretRef: { name: p } }, expect: { sameAs: Baseline } }]',
+    ),
+    'run.yaml:25:40: spec.queries[q].hogql.query: reads events, which grows all the time; bound it by {{from}} and {{to}}, and set hogql.from and hogql.to',
+  ],
+  [
+    'an end of no window',
+    withSpec(
+      'queries: [{ name: q, hogql: { query: "select {{from}}", secretRef: { name: p } }, expect: { sameAs: Baseline } }]',
+    ),
+    'run.yaml:25:40: spec.queries[q].hogql.query: {{from}}: the query has no window; add hogql.from and hogql.to',
+  ],
+  [
+    'a function of the time in HogQL',
+    withSpec(
+      'queries: [{ name: q, hogql: { query: "select now()", secretRef: { name: p } }, expect: { sameAs: Baseline } }]',
+    ),
+    'run.yaml:25:40: spec.queries[q].hogql.query: calls now(), which gives another result each time',
+  ],
+  [
+    'a window that ends before it begins',
+    withSpec(
+      'queries: [{ name: q, hogql: { query: "select 1", secretRef: { name: p }, from: "2026-01-02T00:00:00Z", to: "2026-01-01T00:00:00Z" }, expect: { sameAs: Baseline } }]',
+    ),
+    'run.yaml:25:110: spec.queries[q].hogql.to: must be later than from',
+  ],
+  [
+    'HogQL without a secret',
+    withSpec('queries: [{ name: q, hogql: { query: select 1 }, expect: { sameAs: Baseline } }]'),
+    'run.yaml:25:24: spec.queries[q].hogql.secretRef: missing, and there is no PostHog pipeline whose secret it could be; name one with host, project and key',
   ],
   [
     'an unknown placeholder',

@@ -1,24 +1,16 @@
 import { DEFAULTS } from './defaults.ts';
-import type {
-  ComparisonSpec,
-  QuerySpec,
-  RunSpec,
-  SideSpec,
-  SourceSpec,
-  StepSpec,
-  TableSpec,
-} from './generated/types.ts';
+import type { ComparisonSpec, RunSpec, SideSpec, SourceSpec, StepSpec, TableSpec } from './generated/types.ts';
 import { absoluteLocation } from './locations.ts';
 import { POSTHOG_COLUMNS } from './posthog.ts';
 import { type Finding, shown } from './problem.ts';
 import { bytesOf } from './quantity.ts';
 import { resolvePipeline } from './resolve-pipeline.ts';
+import { resolveQuery } from './resolve-query.ts';
 import type {
   AllowedPeer,
   ComparisonColumn,
   DeployedServer,
   ResolvedComparison,
-  ResolvedQuery,
   ResolvedSource,
   ResolvedSpec,
   ResolvedStep,
@@ -293,17 +285,6 @@ function resolveComparisonColumn(spec: NonNullable<ComparisonSpec['columns']>[nu
     ...(ignore === undefined ? {} : { ignore }),
     ...(rename === undefined ? {} : { rename }),
     ...(tolerance === undefined ? {} : { tolerance }),
-  };
-}
-
-/** The schema sees to it that exactly one expectation is there. */
-function resolveQuery(query: QuerySpec): ResolvedQuery {
-  const { rows } = query.expect;
-  return {
-    name: query.name,
-    sql: query.sql,
-    expect: rows === undefined ? { sameAs: 'Baseline' } : { rows },
-    timeoutSeconds: query.timeoutSeconds ?? DEFAULTS.queryTimeoutSeconds,
   };
 }
 

@@ -275,15 +275,52 @@ export interface ComparisonColumn {
   readonly tolerance?: string;
 }
 
-export interface ResolvedQuery {
+export type ResolvedQuery = QueryCase | (QueryCommon & { readonly inherited: InheritedQueries });
+
+/** A query that is run. */
+export type QueryCase = SqlCase | HogQlCase;
+
+interface QueryCommon {
   readonly name: string;
-  /** SQL of the engine; `{{table}}` or `{{source.table}}` stands for the table on the side where the query runs. */
-  readonly sql: string;
   readonly expect:
     | { readonly sameAs: 'Baseline' }
     /** Each row is the JSON text of an array of column values. */
     | { readonly rows: readonly string[] };
   readonly timeoutSeconds: number;
+}
+
+export interface SqlCase extends QueryCommon {
+  /** SQL of the engine; `{{table}}` or `{{source.table}}` stands for the table on the side where the query runs. */
+  readonly sql: string;
+}
+
+export interface HogQlCase extends QueryCommon {
+  readonly hogql: {
+    /** With placeholders as in `sql`; those of the window are `{{from}}` and `{{to}}`. */
+    readonly query: string;
+    /** Keys: `host`, `project`, `key`; optional `accessKeyId` and `secretAccessKey`. Left out: that of the PostHog pipeline. */
+    readonly secretRef?: { readonly name: string };
+    readonly window?: TimeWindow;
+    /** Columns of the result by which it is read page by page; empty: it has one page. */
+    readonly pageBy: readonly string[];
+  };
+}
+
+/** In UTC, `2026-01-01T00:00:00Z`; `to` is not in it. */
+export interface TimeWindow {
+  readonly from: string;
+  readonly to: string;
+}
+
+/** Queries that the first task reads and makes cases of. */
+export interface InheritedQueries {
+  readonly from:
+    | { readonly files: ResolvedStorage }
+    | { readonly posthog: { readonly kinds: readonly ('SavedQueries' | 'Insights')[] } };
+  readonly secretRef?: { readonly name: string };
+  /** What the tables of the run, `table` or `source.table`, are called in the queries; undefined: every table by its own name. */
+  readonly tables?: readonly { readonly name: string; readonly as: readonly string[] }[];
+  readonly window?: TimeWindow;
 }
 
 export interface ResolvedExecution {

@@ -41,3 +41,8 @@ function distance(a: string, b: string): number {
 function at(row: readonly number[], index: number): number {
   return row[index] ?? Number.POSITIVE_INFINITY;
 }
+
+/** For a table that the run does not have. */
+export function unknownTable(table: string, names: readonly string[]): string {
+  return `the snapshot has no table "${table}"; ${suggestion(table, names)}`;
+}

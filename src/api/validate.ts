@@ -2,14 +2,13 @@ import { isIP } from 'node:net';
 import { chartValuesProblem } from './chart-values.ts';
 import { MIN_MEMORY } from './defaults.ts';
 import type { RunSpec } from './generated/types.ts';
-import { isObject } from './json.ts';
 import { endpointProblem, isLocationInside, locationProblem, splitFormat } from './locations.ts';
-import { placeholdersOf } from './placeholders.ts';
 import { type Finding, type Path, shown } from './problem.ts';
 import { bytesOf } from './quantity.ts';
-import type { ResolvedQuery, ResolvedSource, ResolvedSpec, ResolvedStorage, ResolvedTable } from './resolved.ts';
-import { suggestion } from './suggest.ts';
+import type { ResolvedSource, ResolvedSpec, ResolvedStorage, ResolvedTable } from './resolved.ts';
+import { suggestion, unknownTable } from './suggest.ts';
 import { validatePipelines } from './validate-pipelines.ts';
+import { validateQueries } from './validate-queries.ts';
 import { validateScenario } from './validate-scenario.ts';
 
 /**
@@ -23,7 +22,7 @@ export function validate(spec: ResolvedSpec, run: RunSpec): Finding[] {
     ...validateMaskSecret(spec),
     ...spec.sources.flatMap((source, index) => validateSource(source, index, spec)),
     ...validateComparison(spec),
-    ...spec.queries.flatMap((query, index) => validateQuery(query, index, spec)),
+    ...validateQueries(spec),
     ...validatePipelines(spec),
     ...validateScenario(spec, run),
     ...validateExecution(spec),
@@ -173,56 +172,6 @@ function validateComparison(spec: ResolvedSpec): Finding[] {
   });
 }
 
-function validateQuery(query: ResolvedQuery, index: number, spec: ResolvedSpec): Finding[] {
-  const path: Path = ['spec', 'queries', index];
-  const findings: Finding[] = placeholdersOf(query.sql).flatMap(({ text, source, table }) => {
-    const message = placeholderProblem(source, table, spec);
-    return message === undefined ? [] : [{ path: [...path, 'sql'], message: `${text}: ${message}` }];
-  });
-  if ('sameAs' in query.expect) return findings;
-  const widths = new Set<number>();
-  query.expect.rows.forEach((row, at) => {
-    const values = rowValues(row);
-    if (values !== undefined) widths.add(values.length);
-    const message =
-      values === undefined
-        ? `found ${shown(row)}; it must be the JSON text of an array of column values, such as '["JFK", 1]'`
-        : `has ${values.length} values, other rows have another number; give every row the same columns`;
-    if (values === undefined || widths.size > 1) findings.push({ path: [...path, 'expect', 'rows', at], message });
-  });
-  return findings;
-}
-
-function placeholderProblem(source: string | undefined, table: string, spec: ResolvedSpec): string | undefined {
-  const names = spec.snapshot.tables.map(({ name }) => name);
-  if (source === undefined) {
-    if (!names.includes(table)) return unknownTable(table, names);
-    const holders = spec.sources.filter(({ tables }) => tables.includes(table)).map(({ name }) => name);
-    return holders.length < 2
-      ? undefined
-      : `several sources hold this table; write ${holders.map((holder) => `{{${holder}.${table}}}`).join(' or ')}`;
-  }
-  const holder = spec.sources.find(({ name }) => name === source);
-  if (holder === undefined) {
-    return `there is no source "${source}"; ${suggestion(
-      source,
-      spec.sources.map(({ name }) => name),
-    )}`;
-  }
-  return holder.tables.includes(table)
-    ? undefined
-    : `source "${source}" does not hold "${table}"; ${suggestion(table, holder.tables)}`;
-}
-
-function rowValues(row: string): readonly unknown[] | undefined {
-  try {
-    const values: unknown = JSON.parse(row);
-    return Array.isArray(values) && !values.some((value) => isObject(value)) ? values : undefined;
-  } catch {
-    return undefined;
-  }
-}
-
 function validateExecution(spec: ResolvedSpec): Finding[] {
   const findings: Finding[] = [];
   if (spec.execution.memoryBytes < bytesOf(MIN_MEMORY)) {
@@ -284,8 +233,4 @@ function validateSideLocations(spec: ResolvedSpec): Finding[] {
 function roleOf(table: ResolvedTable, column: string): string | undefined {
   if (table.key.includes(column)) return 'key';
   return table.cursor === column ? 'cursor' : undefined;
-}
-
-function unknownTable(table: string, names: readonly string[]): string {
-  return `the snapshot has no table "${table}"; ${suggestion(table, names)}`;
 }

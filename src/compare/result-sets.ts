@@ -19,6 +19,9 @@ export interface ResultSetComparison {
   readonly samples: readonly { readonly baseline: string | null; readonly candidate: string | null }[];
 }
 
+/** Whose way of writing values a comparison is made in: a result of PostHog's is compared only with one written as PostHog does. */
+export type Writing = 'Engine' | 'PostHog';
+
 /**
  * Runs a SELECT and keeps its result in `table`. Values are compared as the engine writes them, so that a count is equal to the same count
  * in a wider integer, and `1.50` to `1.5` in decimals.
@@ -28,17 +31,62 @@ export async function keepResult(
   sql: string,
   table: string,
   options: QueryOptions,
+  writing: Writing = 'Engine',
 ): Promise<ResultSet> {
   // The closing bracket on a line of its own: the query may end in a comment.
   const columns = await engine.rows<{ name: string; type: string }>(`DESCRIBE (${sql}\n)`, options);
   await createTable(engine, table, options);
-  const values = columns.map((_, i) => `toString(tupleElement(r, ${i + 1}))`);
+  const write = writing === 'Engine' ? (value: string) => `toString(${value})` : asPostHogWrites;
+  const values = columns.map(({ type }, i) => write(`tupleElement(r, ${i + 1})`, type));
   await engine.execute(
     `INSERT INTO ${table} SELECT rowNumberInAllBlocks() AS n, CAST([${values.join(', ')}], 'Array(Nullable(String))') AS v
      FROM (SELECT tuple(*) AS r FROM (${sql}\n)) ${keepOrder}`,
     options,
   );
   return { table, columns };
+}
+
+/**
+ * Keeps rows that PostHog gave (a file of `[row number, [values]]` a line, values as text) as a result set, written so that the same value has one text: its
+ * types say how a text is to be read.
+ */
+export async function keepRows(
+  engine: Engine,
+  file: string,
+  columns: ResultSet['columns'],
+  table: string,
+  options: QueryOptions,
+): Promise<ResultSet> {
+  await createTable(engine, table, options);
+  const values = columns.map(({ type }, i) => fromPostHog(`v[${i + 1}]`, type));
+  await engine.execute(
+    `INSERT INTO ${table} SELECT n, CAST([${values.join(', ')}], 'Array(Nullable(String))') AS v
+     FROM file(${quoteString(file)}, JSONCompactEachRow, 'n UInt64, v Array(Nullable(String))') SETTINGS max_insert_threads = 1`,
+    options,
+  );
+  return { table, columns };
+}
+
+/** A text of PostHog's answer: instants in UTC without zeros at their end, numbers as the engine writes them. */
+function fromPostHog(text: string, type: string): string {
+  const plain = plainType(type);
+  if (/^DateTime/.test(plain))
+    return `coalesce(${instant(`parseDateTime64BestEffortOrNull(${text}, 6, 'UTC')`)}, ${text})`;
+  if (!/^(U?Int|Float|Decimal|Bool|Date)/.test(plain)) return text;
+  return `coalesce(toString(accurateCastOrNull(${text}, ${quoteString(plain)})), ${text})`;
+}
+
+/** The same for a value of the engine; PostHog gives NULL for what JSON has no number for. */
+function asPostHogWrites(value: string, type: string): string {
+  const plain = plainType(type);
+  if (/^DateTime/.test(plain)) return instant(`toTimeZone(${value}, 'UTC')`);
+  if (/^Float/.test(plain)) return `if(isFinite(${value}), toString(${value}), NULL)`;
+  if (/^(Array|Map|Tuple)/.test(plain)) return `toJSONString(${value})`;
+  return `toString(${value})`;
+}
+
+function instant(value: string): string {
+  return `replaceRegexpOne(toString(${value}), '[.]0*$|([.][0-9]*[1-9])0+$', '\\\\1')`;
 }
 
 /**
@@ -51,11 +99,13 @@ export async function keepExpected(
   like: ResultSet,
   table: string,
   options: QueryOptions,
+  writing: Writing = 'Engine',
 ): Promise<ResultSet> {
   await createTable(engine, table, options);
   const cells = like.columns.map(({ type }, i) => {
     const raw = `arrayElement(raw, ${i + 1})`;
     const text = `if(startsWith(${raw}, '"'), JSONExtractString(j, ${i + 1}), ${raw})`;
+    if (writing === 'PostHog') return `if(${raw} = 'null', NULL, ${fromPostHog(text, type)})`;
     const isScalar = /^(Nullable\()?(U?Int|Float|Decimal|Bool|String|Date|UUID|FixedString)/.test(type);
     const read = isScalar
       ? `coalesce(toString(accurateCastOrNull(${text}, ${quoteString(plainType(type))})), ${text})`
@@ -74,7 +124,7 @@ export async function keepExpected(
 }
 
 function plainType(type: string): string {
-  return type.replace(/^Nullable\((.*)\)$/, '$1');
+  return type.replace(/^LowCardinality\((.*)\)$/, '$1').replace(/^Nullable\((.*)\)$/, '$1');
 }
 
 /**

@@ -18,8 +18,7 @@ export interface PostHogRemoval {
 }
 
 /**
- * Removes the sources that a run has made in PostHog, with what they landed, and the tables that it has linked there. Only what begins with the run's prefix and carries
- * its whole uid is touched. Throws `CleanupIncomplete` naming the folder where PostHog has left files behind.
+ * Removes the sources that a run has made in PostHog, with what they landed. Only what begins with the run's prefix and carries its whole uid is touched. Throws `CleanupIncomplete` naming the folder where PostHog has left files behind.
  */
 export async function removeFromPostHog({ pipeline, run, runFolder, secret, signal }: PostHogRemoval): Promise<void> {
   if (runFolder !== undefined && !existsSync(postHogMark(runFolder, pipeline.name))) return;
@@ -39,7 +38,6 @@ export async function removeFromPostHog({ pipeline, run, runFolder, secret, sign
     folders.push(...ids.map((schema) => `team_${project}_${type}_${schema}`.toLowerCase().replaceAll('-', '_')));
     await client.delete(`external_data_sources/${id}/`);
   }
-  await removeLinked(client, run);
   await expectNoFiles(pipeline, folders, secret, signal);
 }
 
@@ -71,16 +69,6 @@ async function cancel(client: PostHogClient, schema: string): Promise<void> {
     await client.post(`external_data_schemas/${schema}/cancel/`, {}, { isRepeatable: true });
   } catch (error) {
     if (!(error instanceof PostHogRefusal)) throw error;
-  }
-}
-
-/** Tables that stand for the snapshot in PostHog's queries: their address has the run's uid in it. */
-async function removeLinked(client: PostHogClient, { uid }: RunIdentity): Promise<void> {
-  const prefix = `${runPrefix(uid)}base_`;
-  for (const table of await client.list(`warehouse_tables/?search=${prefix}`)) {
-    const isOurs =
-      String(fieldOf(table, 'name')).startsWith(prefix) && String(fieldOf(table, 'url_pattern')).includes(uid);
-    if (isOurs) await client.delete(`warehouse_tables/${textOf(table, 'id')}/`);
   }
 }
 

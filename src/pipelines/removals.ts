@@ -9,6 +9,7 @@ import type {
 import { expandText, spellingsOf } from '../api/templates.ts';
 import { parseLocation } from '../lake/location.ts';
 import type { ObjectStore } from '../lake/store.ts';
+import { querySecrets } from '../queries/secrets.ts';
 import { ParityError } from '../support/error.ts';
 import type { Removal } from '../tasks/cleanup.ts';
 import type { RunIdentity } from '../tasks/task.ts';
@@ -38,10 +39,16 @@ export function pipelineRemovals(about: RemovalContext): readonly Removal[] {
     ...external.flatMap((pipeline) =>
       'posthog' in pipeline ? [inPostHog(pipeline, about)] : landedElsewhere(pipeline, about),
     ),
+    ...querySecrets(spec).map((secretName) => linkedTables(secretName, about)),
   ];
 }
 
 /** Names of the secrets that removing will need: kept with the run from before anything is made. */
+export function removalSecrets(spec: ResolvedSpec): readonly string[] {
+  return [...new Set([...pipelineSecrets(spec), ...querySecrets(spec)])];
+}
+
+/** Names of the secrets of the run's pipelines. */
 export function pipelineSecrets(spec: ResolvedSpec): readonly string[] {
   const names = spec.pipelines.filter(isExternal).flatMap((pipeline) => {
     const { outputs } = pipeline;
@@ -113,6 +120,19 @@ function inPostHog(pipeline: PostHogPipelineSpec, { run, runFolder, secret }: Re
     remove: async (signal) => {
       const { removeFromPostHog } = await import('./posthog-removal.ts');
       await removeFromPostHog({ pipeline, run, runFolder, secret, signal });
+    },
+  };
+}
+
+/** Queries in PostHog read the baseline from the run's workspace, which goes after this. */
+function linkedTables(secretName: string, { run, runFolder, secret }: RemovalContext): Removal {
+  const prefix = `parity_${run.uid.slice(0, 8)}_`;
+  return {
+    what: `the tables that queries of run ${run.uid} have linked in the PostHog of secret ${secretName}`,
+    command: `# in PostHog, Data warehouse: delete the tables whose name begins with ${prefix}base_ or ${prefix}cand_ and whose address holds ${run.uid}`,
+    remove: async (signal) => {
+      const { removeLinkedTables } = await import('../queries/posthog-tables.ts');
+      await removeLinkedTables({ uid: run.uid, runFolder, secretName, secret, signal });
     },
   };
 }

@@ -46,6 +46,7 @@ const equal = (table: string) => equalComparison({ table });
 
 function findings(overrides: Partial<Findings> = {}): Findings {
   if (compare === undefined || query === undefined) throw new Error('the graph has no compare or query task');
+  const ranIn = { baseline: 'the embedded engine', candidate: 'the embedded engine' };
   const same = { outcome: 'Equal' as const, message: '', baselineRows: 1, candidateRows: 1, samples: [] };
   return {
     run: { name: 'r', uid: 'u', installation: 'i' },
@@ -57,7 +58,10 @@ function findings(overrides: Partial<Findings> = {}): Findings {
     resolution,
     snapshots: [],
     compared: [{ input: compare.input, items: [equal('a'), equal('b')] }],
-    queried: [{ input: query.input, items: [{ name: 'q', baselineDigest: 'x', candidateDigest: 'x', ...same }] }],
+    queried: [
+      { input: query.input, items: [{ name: 'q', baselineDigest: 'x', candidateDigest: 'x', ranIn, ...same }] },
+    ],
+    leftOut: [],
     failedTables: {},
     notes: [],
     timings: { startedAt: null, reportedAt: '2026-01-01T00:00:00Z', tasks: [] },

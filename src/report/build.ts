@@ -11,6 +11,7 @@ import type {
   ReportComparison,
   ReportCounts,
   ReportError,
+  ReportLeftOut,
   ReportNote,
   ReportQuery,
   ReportSnapshot,
@@ -32,6 +33,8 @@ export interface Findings {
   readonly snapshots: readonly SnapshotDetail[];
   readonly compared: readonly TaskFinding<TableComparison>[];
   readonly queried: readonly TaskFinding<Omit<ReportQuery, 'step'>>[];
+  /** Inherited queries that could not run. */
+  readonly leftOut: readonly ReportLeftOut[];
   /** The table that a failed task named, by task id. */
   readonly failedTables: Readonly<Record<string, string>>;
   readonly notes: readonly ReportNote[];
@@ -73,6 +76,7 @@ export function buildReport(findings: Findings): Report {
     comparisons,
     notCompared,
     queries,
+    leftOut: findings.leftOut,
     errors,
     notes: findings.notes,
     timings: findings.timings,
@@ -112,7 +116,7 @@ function queriesOf({ input, items }: TaskFinding<Omit<ReportQuery, 'step'>>): Re
 }
 
 /** What compare and query tasks would have looked at and have not: told table by table, so nothing is lost inside a task. */
-function missing({ graph, spec, compared, queried }: Findings): NotCompared[] {
+function missing({ graph, spec, compared, queried, leftOut }: Findings): NotCompared[] {
   if (graph.isPartial === true) return unplanned(spec);
   const tablesOf = new Map(compared.map(({ input, items }) => [canonicalJson(input), items.map(({ table }) => table)]));
   const queriesOf = new Map(queried.map(({ input, items }) => [canonicalJson(input), items.map(({ name }) => name)]));
@@ -126,7 +130,7 @@ function missing({ graph, spec, compared, queried }: Findings): NotCompared[] {
       const { step, queries } = input;
       const done = queriesOf.get(canonicalJson(input)) ?? [];
       return queries
-        .filter((name) => !done.includes(name))
+        .filter((name) => !done.includes(name) && !leftOut.some((one) => one.step === step && one.name === name))
         .map((name) => ({ step, source: null, name, kind: 'Query' }));
     }
     return [];

@@ -109,6 +109,7 @@ export function report(overrides: Partial<Report> = {}): Report {
       candidateRows: 16,
       baselineDigest: 'aa',
       candidateDigest: 'bb',
+      ranIn: { baseline: 'the manifest', candidate: 'PostHog at us.posthog.com' },
       samples: [{ baseline: '["UA",3.5]', candidate: '["UA",3.6]' }],
     },
     {
@@ -120,6 +121,7 @@ export function report(overrides: Partial<Report> = {}): Report {
       candidateRows: 1,
       baselineDigest: 'cc',
       candidateDigest: 'cc',
+      ranIn: { baseline: 'the embedded engine', candidate: 'the embedded engine' },
       samples: [],
     },
   ];
@@ -158,6 +160,10 @@ export function report(overrides: Partial<Report> = {}): Report {
     comparisons,
     notCompared: [],
     queries,
+    leftOut:
+      verdict !== 'Failed'
+        ? []
+        : [{ step: null, name: 'production/weekly', why: 'calls now(), which gives another result each time' }],
     errors: [],
     notes: [{ about: 'table flights', note: 'no PRIMARY KEY was made: its key has 2 duplicates' }],
     timings: {

@@ -2,7 +2,7 @@ import { comparisonDetails } from './html-comparison.ts';
 import { style } from './html-style.ts';
 import { type Html, html, list, raw, tag } from './html-text.ts';
 import type { Report, ReportComparison, ReportQuery } from './model.ts';
-import { bytes, count, duration, hasFindings, nameOf, notComparedName, number } from './words.ts';
+import { bytes, count, duration, hasFindings, nameOf, notComparedName, number, ranIn } from './words.ts';
 
 /**
  * The report as one HTML file that needs nothing else: no script, no font, no request (its policy forbids them), readable in light
@@ -27,6 +27,7 @@ ${numbers(report)}
 ${errors(report)}
 ${overview(report)}
 ${queries(report)}
+${leftOut(report)}
 ${notCompared(report)}
 ${snapshot(report)}
 ${notes(report)}
@@ -140,11 +141,11 @@ function queries(report: Report): Html {
   const differing = report.queries.filter((query) => query.outcome === 'Different');
   const rows = report.queries.map(
     (query) => html`<tr><td>${outcome(query.outcome)}</td><th scope="row">${query.name}</th><td>${query.step}</td>
-${plain(query.baselineRows)}${plain(query.candidateRows)}<td>${query.message}</td></tr>`,
+${plain(query.baselineRows)}${plain(query.candidateRows)}<td>${query.message}</td><td class="soft">${ranIn(query)}</td></tr>`,
   );
   return html`<section aria-labelledby="queries"><h2 id="queries">Queries</h2><div class="scroll"><table>
 <caption>Each query ran on both sides, or against the rows that the manifest expects</caption>
-<thead><tr><th scope="col">Result</th><th scope="col">Query</th><th scope="col">Step</th><th scope="col" class="n">Baseline rows</th><th scope="col" class="n">Candidate rows</th><th scope="col">Finding</th></tr></thead>
+<thead><tr><th scope="col">Result</th><th scope="col">Query</th><th scope="col">Step</th><th scope="col" class="n">Baseline rows</th><th scope="col" class="n">Candidate rows</th><th scope="col">Finding</th><th scope="col">Ran in</th></tr></thead>
 <tbody>${list(rows)}</tbody></table></div>${list(differing.map((query) => querySamples(query, report.run.values)))}</section>`;
 }
 
@@ -158,6 +159,13 @@ function querySamples(query: ReportQuery, values: 'Masked' | 'Shown'): Html {
       html`<tr><td class="mono">${baseline ?? '–'}</td><td class="mono">${candidate ?? '–'}</td></tr>`,
   );
   return html`<details><summary>Rows of ${query.name} that differ</summary><div class="scroll"><table><thead><tr><th scope="col">Baseline</th><th scope="col">Candidate</th></tr></thead><tbody>${list(rows)}</tbody></table></div></details>`;
+}
+
+function leftOut(report: Report): Html {
+  if (report.leftOut.length === 0) return html``;
+  const items = report.leftOut.map(({ name, why }) => html`<li><strong>${name}</strong>: ${why}</li>`);
+  return html`<section aria-labelledby="left-out"><h2 id="left-out">Queries left out</h2>
+<details><summary>${count(items.length, 'inherited query', 'inherited queries')} that could not run</summary><ul>${list(items)}</ul></details></section>`;
 }
 
 function notCompared(report: Report): Html {

@@ -51,6 +51,11 @@ function stepSuites(report: Report): Suite[] {
   };
   for (const comparison of report.comparisons) add(comparison.step, comparisonCase(report, comparison));
   for (const query of report.queries) add(query.step, queryCase(report, query));
+  for (const { step, name, why } of report.leftOut) {
+    const suite = step ?? 'inherited';
+    const about = { classname: className(report, suite, 'queries'), name, message: why, type: 'LeftOut', text: '' };
+    add(suite, { ...about, outcome: 'skipped' });
+  }
   for (const item of report.notCompared) {
     add(item.step, {
       classname: className(report, item.step, item.kind === 'Query' ? 'queries' : item.source),

@@ -7,6 +7,7 @@ import {
   nameOf,
   notComparedName,
   number,
+  ranElsewhere,
   schemaSentence,
   tableCauseSentence,
   unseenSentence,
@@ -26,6 +27,7 @@ export function toMarkdown(report: Report): string {
     ...overview(report),
     ...details(report),
     ...queries(report.queries),
+    ...leftOut(report),
     ...notCompared(report),
     ...notes(report),
     `Fingerprint ${report.fingerprint === null ? 'none (the run did not compare everything)' : code(report.fingerprint)} · snapshot ${report.snapshot.digest === null ? 'not complete' : code(report.snapshot.digest.slice(0, 16))} · run ${code(report.run.uid)}`,
@@ -95,9 +97,15 @@ function queries(all: readonly ReportQuery[]): string[] {
   if (all.length === 0) return [];
   const lines = all.map((query) => {
     const found = query.outcome === 'Equal' ? `equal, ${count(query.baselineRows, 'row')}` : text(query.message);
-    return `- ${outcomeMark[query.outcome]} ${text(query.name)}: ${found}`;
+    return `- ${outcomeMark[query.outcome]} ${text(query.name)}: ${found}${text(ranElsewhere(query))}`;
   });
   return ['### Queries', '', ...capped(lines, 'query'), ''];
+}
+
+function leftOut(report: Report): string[] {
+  if (report.leftOut.length === 0) return [];
+  const lines = report.leftOut.map(({ name, why }) => `- ${text(name)}: ${text(why)}`);
+  return ['### Inherited queries that could not run', '', ...capped(lines, 'query'), ''];
 }
 
 function notCompared(report: Report): string[] {

@@ -21,6 +21,8 @@ export interface Report {
   /** What was asked to be compared or queried and was not, because the run ended before. Empty in a run that Passed or Failed. */
   readonly notCompared: readonly NotCompared[];
   readonly queries: readonly ReportQuery[];
+  /** Inherited queries that touch a table of the run and could not run. They say nothing about the data. */
+  readonly leftOut: readonly ReportLeftOut[];
   /** What could not be carried out. A run with any is Errored (or Cancelled), never Passed. */
   readonly errors: readonly ReportError[];
   readonly notes: readonly ReportNote[];
@@ -100,7 +102,16 @@ export interface ReportQuery {
   readonly candidateRows: number;
   readonly baselineDigest: string;
   readonly candidateDigest: string;
+  /** Where each side ran: `the embedded engine`, `PostHog at us.posthog.com`, or `the manifest` for rows that it expects. */
+  readonly ranIn: { readonly baseline: string; readonly candidate: string };
   readonly samples: readonly ReportQuerySample[];
+}
+
+export interface ReportLeftOut {
+  /** The step that tried to run it; null where the run's start has shown that it cannot. */
+  readonly step: string | null;
+  readonly name: string;
+  readonly why: string;
 }
 
 export interface ReportQuerySample {

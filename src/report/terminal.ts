@@ -7,6 +7,7 @@ import {
   nameOf,
   notComparedName,
   number,
+  ranElsewhere,
   sampleSentence,
   schemaSentence,
   tableCauseSentence,
@@ -34,6 +35,7 @@ export function toTerminal(report: Report, options: TerminalOptions): string {
     ...table(report, paint),
     ...differences(report, paint),
     ...queries(report, paint),
+    ...leftOut(report),
     ...errors(report, paint),
     ...notCompared(report),
     ...footer(report, options, paint),
@@ -164,10 +166,22 @@ function queries(report: Report, paint: Paint): string[] {
     .slice(0, mostRows)
     .map((query) =>
       query.outcome === 'Equal'
-        ? `  ${paint('green', '✓')} query ${clean(query.name)}: equal, ${count(query.baselineRows, 'row')}`
-        : `  ${paint('red', '✗')} query ${clean(query.name)}: ${clean(query.message)}`,
+        ? `  ${paint('green', '✓')} query ${clean(query.name)}: equal, ${count(query.baselineRows, 'row')}${clean(ranElsewhere(query))}`
+        : `  ${paint('red', '✗')} query ${clean(query.name)}: ${clean(query.message)}${clean(ranElsewhere(query))}`,
     );
   return [...lines, ''];
+}
+
+function leftOut(report: Report): string[] {
+  if (report.leftOut.length === 0) return [];
+  const lines = report.leftOut.slice(0, mostLines).map(({ name, why }) => `  – ${clean(name)}: ${clean(why)}`);
+  const more = report.leftOut.length - lines.length;
+  return [
+    `${count(report.leftOut.length, 'inherited query', 'inherited queries')} could not run:`,
+    ...lines,
+    ...(more > 0 ? [`  … and ${number(more)} more, in the report`] : []),
+    '',
+  ];
 }
 
 function errors(report: Report, paint: Paint): string[] {

@@ -1,5 +1,5 @@
 import type { Cause, CauseRule, ColumnComparison, Sample, SchemaDifference, UnseenCounts } from '../compare/result.ts';
-import type { NotCompared, ReportComparison, ReportCounts } from './model.ts';
+import type { NotCompared, ReportComparison, ReportCounts, ReportQuery } from './model.ts';
 
 /** The words of all formats: each sentence is made once, here, without markup. Escaping is the format's own matter. */
 
@@ -205,3 +205,13 @@ export const meaning: Readonly<Record<CauseRule, string>> = {
   ResurrectedDelete: 'rows that were replaced or deleted came back',
   ColumnDropped: 'the column did not land',
 };
+
+/** Where the sides of a query ran, in words. */
+export function ranIn({ ranIn: { baseline, candidate } }: Pick<ReportQuery, 'ranIn'>): string {
+  return baseline === candidate ? candidate : `${baseline} (baseline), ${candidate} (candidate)`;
+}
+
+/** The same behind a finding; nothing for a query of SQL, which runs where all comparing is done. */
+export function ranElsewhere(query: Pick<ReportQuery, 'ranIn'>): string {
+  return query.ranIn.candidate === 'the embedded engine' ? '' : ` (ran in ${ranIn(query)})`;
+}

@@ -1,4 +1,5 @@
 import type { ResolvedSpec, ResolvedStep } from '../api/resolved.ts';
+import type { InheritedCases } from '../queries/inherited.ts';
 import { ParityError } from '../support/error.ts';
 import type { Resolution, ResolvedTableVersion } from '../tasks/task.ts';
 import { pack } from './pack.ts';
@@ -49,11 +50,13 @@ export interface Prepared {
 export class GraphBuilder {
   readonly spec: ResolvedSpec;
   readonly versions: ReadonlyMap<string, ResolvedTableVersion>;
+  readonly inherited: InheritedCases | undefined;
   readonly tasks: Task[] = [];
   readonly #ids = new Set<string>();
 
   constructor(spec: ResolvedSpec, resolution: Resolution | undefined) {
     this.spec = spec;
+    this.inherited = resolution?.inherited;
     this.versions = new Map((resolution?.tables ?? []).map((table) => [table.name, table]));
   }
 

@@ -1,3 +1,4 @@
+import { isOf } from '../api/query-names.ts';
 import type { ResolvedStep, Side } from '../api/resolved.ts';
 import { ParityError } from '../support/error.ts';
 import type { GraphBuilder, Prepared, SourceGroup } from './graph.ts';
@@ -117,7 +118,8 @@ function addCompare(walk: Walk, step: string, sides: { readonly baseline: Side; 
 }
 
 function addQuery(walk: Walk, step: string, queries: readonly string[], stepIndex: number): number {
-  const names = queries.length > 0 ? queries : walk.builder.spec.queries.map(({ name }) => name);
+  const asked = queries.length > 0 ? queries : walk.builder.spec.queries.map(({ name }) => name);
+  const names = asked.flatMap((name) => casesOf(walk, name));
   if (names.length === 0) return 0;
   return acrossSources(walk, (dependsOn) =>
     querySides(walk, stepIndex).map((sides, index) =>
@@ -134,6 +136,13 @@ function addQuery(walk: Walk, step: string, queries: readonly string[], stepInde
       ),
     ),
   );
+}
+
+/** A query by itself; the cases that it stands for, where it is inherited. */
+function casesOf(walk: Walk, name: string): readonly string[] {
+  const { spec, inherited } = walk.builder;
+  if (!spec.queries.some((query) => query.name === name && 'inherited' in query)) return [name];
+  return (inherited?.cases ?? []).flatMap((one) => (isOf(one.name, name) ? [one.name] : []));
 }
 
 /** Queries run on the sides of the comparison nearest before them, else nearest after; without one: the snapshot and each pipeline. */

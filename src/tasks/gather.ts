@@ -14,7 +14,7 @@ import type { Resolution, SnapshotDetail } from './task.ts';
 /** What the tasks' own records add to the run's. */
 export type Gathered = Pick<
   Findings,
-  'resolution' | 'snapshots' | 'compared' | 'queried' | 'failedTables' | 'notes' | 'timings'
+  'resolution' | 'snapshots' | 'compared' | 'queried' | 'leftOut' | 'failedTables' | 'notes' | 'timings'
 >;
 
 /** Many small reads from an object store that may be far away. */
@@ -47,8 +47,14 @@ export async function gather(
     snapshots: snapshots.map(({ detail }) => detail),
     compared: compared.map(({ task, detail }) => ({ input: task.input, items: detail.tables })),
     queried: queried.map(({ task, detail }) => ({ input: task.input, items: detail.queries })),
+    leftOut: [
+      ...(resolution?.detail.inherited?.leftOut ?? []).map((one) => ({ ...one, step: null })),
+      ...queried.flatMap(({ task: { input }, detail }) =>
+        detail.leftOut.map((one) => ({ ...one, step: 'step' in input ? input.step : null })),
+      ),
+    ],
     failedTables: await failedTables(workspace, record),
-    notes: [...distinct(noted.flatMap(notesOf)), ...typesNotExercised(rehydrated)],
+    notes: [...distinct(noted.flatMap(notesOf)), ...untouched(resolution?.detail), ...typesNotExercised(rehydrated)],
     timings: timingsOf(record, options.now),
   };
 }
@@ -112,6 +118,16 @@ function notesOf({ task, detail }: Detailed<unknown>): ReportNote[] {
     : [];
   const about = source === '' ? `task ${task.id}` : source.slice(2, -1);
   return [...texts(fieldOf(detail, 'notes')).map((note) => ({ about, note })), ...ofTables];
+}
+
+/** How many inherited queries have nothing to do with the run: a filter that is wrong shows itself. */
+function untouched(resolution: Resolution | undefined): ReportNote[] {
+  return Object.entries(resolution?.inherited?.untouched ?? {})
+    .filter(([, count]) => count > 0)
+    .map(([name, count]) => ({
+      about: `query ${name}`,
+      note: `${count} of the queries that it looked at touch none of its tables`,
+    }));
 }
 
 /** The types of each source that none of its tables has: what a pipeline does with them, this run does not say. */

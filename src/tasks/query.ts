@@ -1,48 +1,53 @@
-import type { ResolvedQuery } from '../api/resolved.ts';
-import {
-  checkQuery,
-  friendlySql,
-  referencesOf,
-  type TableReference,
-  unrepresentableColumn,
-  viewName,
-  withViews,
-} from '../compare/query-sql.ts';
+import { withWindow } from '../api/hogql.ts';
+import { isOf } from '../api/query-names.ts';
+import type { HogQlCase, QueryCase, ResolvedSpec } from '../api/resolved.ts';
+import { postHogNames } from '../compare/profile.ts';
+import { type TableReference, viewName } from '../compare/query-sql.ts';
 import {
   compareResults,
   keepExpected,
-  keepResult,
   type ResultSet,
   type ResultSetComparison,
+  type Writing,
 } from '../compare/result-sets.ts';
 import type { Engine, QueryOptions } from '../engine/engine.ts';
 import { quoteIdentifier } from '../engine/sql.ts';
-import type { ResolvedSide, TaskInput } from '../run/types.ts';
-import { type ErrorCode, ParityError, toParityError } from '../support/error.ts';
+import type { Relation } from '../lake/relation.ts';
+import { enginePlace } from '../queries/engine-place.ts';
+import type { LeftOutQuery } from '../queries/inherited.ts';
+import type { PlacedQuery, QueryPlace, QuerySide, Ran } from '../queries/place.ts';
+import { postHogPlace } from '../queries/posthog-place.ts';
+import type { TaskInput } from '../run/types.ts';
+import { ParityError } from '../support/error.ts';
 import { sideRelation } from './relations.ts';
 import { seenBaseline } from './seen-baseline.ts';
-import type { TaskContext, TaskHandler } from './task.ts';
+import type { Resolution, TaskContext, TaskHandler } from './task.ts';
 
 /** Detail of a `query` task. */
 export interface QueryDetail {
   readonly queries: readonly QueryResult[];
+  /** Inherited ones that could not run; never those that the manifest writes itself. */
+  readonly leftOut: readonly LeftOutQuery[];
+  readonly notes: readonly string[];
 }
 
 export interface QueryResult extends ResultSetComparison {
   readonly name: string;
+  /** Where each side ran, in words: `the embedded engine`, `the manifest`. */
+  readonly ranIn: { readonly baseline: string; readonly candidate: string };
 }
 
 type QueryInput = Extract<TaskInput, { kind: 'query' }>;
 
 /**
  * Runs the step's queries on both sides, or against the rows that the manifest expects, and compares the results: in order where the outermost SELECT has
- * an ORDER BY, else as multisets.
+ * an ORDER BY, else as multisets. SQL runs in the task's engine, HogQL in PostHog.
  *
  * After an incremental sync the baseline is the snapshot as the pipeline's cursor can know it (seen-baseline.ts).
  *
  * A query that fails on the candidate alone, for a reason that lies in its data or schema, is a difference. Anything else that keeps a query from
  * its result (it fails on the baseline too, takes longer than `timeoutSeconds`, does more than read) is an error that names the query:
- * `QueryFailed`, `Timeout`, `UnrepresentableValue`, or what the engine or the store threw.
+ * `QueryFailed`, `Timeout`, `UnrepresentableValue`, or what the engine, PostHog or the store threw.
  */
 export const runQuery: TaskHandler<QueryDetail> = async (context) => {
   const { input, spec } = context.file;
@@ -51,115 +56,255 @@ export const runQuery: TaskHandler<QueryDetail> = async (context) => {
   const databases = { baseline: 'parity_baseline', candidate: 'parity_candidate' };
   await dropDatabases(engine, Object.values(databases));
   for (const name of Object.values(databases)) await engine.execute(`CREATE DATABASE ${name}`);
+  const work = new QueryWork(context, engine, input, databases);
   try {
     const results: QueryResult[] = [];
-    for (const name of input.queries) {
-      const query = spec.queries.find((one) => one.name === name);
-      if (query === undefined) throw new ParityError('InvalidSpec', `The run has no query ${name}.`, { subject: name });
+    const leftOut: LeftOutQuery[] = [];
+    for (const query of await casesOf(context, input)) {
+      const { name } = query;
       context.progress({ note: `query ${name}` });
-      results.push({ name, ...(await runOne(context, engine, input, query, databases)) });
+      try {
+        results.push({ name, ...(await work.runOne(query)) });
+      } catch (error) {
+        if (!isInherited(name, spec) || !cannotRun(error)) throw error;
+        leftOut.push({ name, why: error.message });
+      }
     }
-    return { summary: summaryOf(results), detail: { queries: results } };
+    const [first] = leftOut;
+    if (first !== undefined && results.length === 0)
+      throw new ParityError('QueryFailed', `None of the ${leftOut.length} inherited queries can run: ${first.why}`, {
+        subject: first.name,
+      });
+    return { summary: summaryOf(results), detail: { queries: results, leftOut, notes: work.notes } };
   } finally {
     // After a failure the engine's folder goes with the task; its error must not hide the task's.
     await dropDatabases(engine, Object.values(databases)).catch(() => undefined);
   }
 };
 
+async function casesOf(context: TaskContext, { queries }: QueryInput): Promise<readonly QueryCase[]> {
+  const { spec } = context.file;
+  const own = new Map(spec.queries.flatMap((query) => ('inherited' in query ? [] : [[query.name, query] as const])));
+  const isWhole = queries.every((name) => own.has(name));
+  const { inherited } = isWhole ? {} : await context.detailOf<Resolution>('resolve');
+  const found = new Map<string, QueryCase>([
+    ...own,
+    ...(inherited?.cases ?? []).map((one) => [one.name, one] as const),
+  ]);
+  return queries.map((name) => {
+    const query = found.get(name);
+    if (query !== undefined) return query;
+    throw new ParityError('InvalidSpec', `The run has no query ${name}.`, { subject: name });
+  });
+}
+
+function isInherited(name: string, { queries }: ResolvedSpec): boolean {
+  return queries.some((query) => 'inherited' in query && isOf(name, query.name));
+}
+
+/** Whether it lies in the query that it does not run: nobody wrote an inherited one for this test. */
+function cannotRun(error: unknown): error is ParityError {
+  return error instanceof ParityError && ['QueryFailed', 'UnrepresentableValue', 'LimitExceeded'].includes(error.code);
+}
+
 interface Databases {
   readonly baseline: string;
   readonly candidate: string;
 }
 
-async function runOne(
-  context: TaskContext,
-  engine: Engine,
-  input: QueryInput,
-  query: ResolvedQuery,
-  databases: Databases,
-): Promise<ResultSetComparison> {
-  const options: QueryOptions = { signal: context.signal, timeoutMs: query.timeoutSeconds * 1000 };
-  const { samples, values } = context.file.spec.comparison;
-  const run = (side: 'baseline' | 'candidate'): Promise<Ran> =>
-    runSide(context, engine, input, query, { side, database: databases[side], options });
-  const work = { baseline: `${databases.baseline}.parity_result`, candidate: `${databases.candidate}.parity_result` };
-  await dropTables(engine, Object.values(work));
+/** The places where a query's sides run, and in which one's way of writing values they are compared. */
+interface Places {
+  readonly baseline: QueryPlace;
+  readonly candidate: QueryPlace;
+  readonly writing: Writing;
+}
 
-  if ('rows' in query.expect) {
-    // The manifest's rows stand for the baseline.
-    const candidate = await run('candidate');
-    if ('failed' in candidate) throw candidate.failed;
-    const expected = await keepExpected(engine, query.expect.rows, candidate.result, work.baseline, options);
-    return await compareResults(
-      engine,
-      expected,
-      candidate.result,
-      { isOrdered: candidate.isOrdered, samples, values },
-      options,
+class QueryWork {
+  readonly notes: string[] = [];
+  readonly #context: TaskContext;
+  readonly #engine: Engine;
+  readonly #input: QueryInput;
+  readonly #databases: Databases;
+  readonly #postHog = new Map<string, QueryPlace>();
+
+  constructor(context: TaskContext, engine: Engine, input: QueryInput, databases: Databases) {
+    this.#context = context;
+    this.#engine = engine;
+    this.#input = input;
+    this.#databases = databases;
+  }
+
+  async runOne(query: QueryCase): Promise<Omit<QueryResult, 'name'>> {
+    await dropTables(
+      this.#engine,
+      Object.values(this.#databases).map((database) => `${database}.parity_result`),
     );
+    const placed = placedOf(query);
+    return 'rows' in query.expect
+      ? await this.#againstRows(query, placed, query.expect.rows)
+      : await this.#onBothSides(query, placed);
   }
-  const baseline = await run('baseline');
-  if ('failed' in baseline) throw baseline.failed;
-  const candidate = await run('candidate');
-  if ('failed' in candidate) return failedOnCandidate(engine, baseline, candidate.failed, options);
-  return await compareResults(
-    engine,
-    baseline.result,
-    candidate.result,
-    { isOrdered: baseline.isOrdered, samples, values },
-    options,
-  );
+
+  /** The manifest's rows stand for the baseline. */
+  async #againstRows(
+    query: QueryCase,
+    placed: PlacedQuery,
+    rows: readonly string[],
+  ): Promise<Omit<QueryResult, 'name'>> {
+    const { place, writing } = await this.#candidatePlace(query);
+    const candidate = await this.#prepared(place, placed, 'candidate');
+    if ('failed' in candidate) throw candidate.failed;
+    const table = `${this.#databases.baseline}.parity_result`;
+    const options = this.#optionsOf(placed);
+    const expected = await keepExpected(this.#engine, rows, candidate.result, table, options, writing);
+    const compared = await this.#compare(expected, candidate.result, candidate.isOrdered, options);
+    return { ...compared, ranIn: { baseline: 'the manifest', candidate: place.title } };
+  }
+
+  async #onBothSides(query: QueryCase, placed: PlacedQuery): Promise<Omit<QueryResult, 'name'>> {
+    const places = await this.#placesOf(query, placed);
+    const ranIn = { baseline: places.baseline.title, candidate: places.candidate.title };
+    const baseline = await this.#prepared(places.baseline, placed, 'baseline');
+    if ('failed' in baseline) throw baseline.failed;
+    const candidate = await this.#prepared(places.candidate, placed, 'candidate');
+    const options = this.#optionsOf(placed);
+    if ('failed' in candidate) {
+      // Two places may understand a query in two ways: then its failure says nothing about the data.
+      if (places.baseline !== places.candidate) throw candidate.failed;
+      return { ...(await this.#failedOnCandidate(baseline, candidate.failed, options)), ranIn };
+    }
+    return { ...(await this.#compare(baseline.result, candidate.result, baseline.isOrdered, options)), ranIn };
+  }
+
+  async #candidatePlace(query: QueryCase): Promise<{ readonly place: QueryPlace; readonly writing: Writing }> {
+    if ('hogql' in query) return { place: await this.#postHogOf(query), writing: 'PostHog' };
+    const place = enginePlace(this.#engine, { signal: this.#context.signal, writing: 'Engine' });
+    return { place, writing: 'Engine' };
+  }
+
+  /** HogQL runs in PostHog on both sides; where the baseline cannot be read there, in the engine. */
+  async #placesOf(query: QueryCase, placed: PlacedQuery): Promise<Places> {
+    const { place, writing } = await this.#candidatePlace(query);
+    if ('sql' in query) return { baseline: place, candidate: place, writing };
+    const cannot = await place.prepare(placed, this.#sideOf('baseline', placed));
+    if (cannot === undefined) return { baseline: place, candidate: place, writing };
+    const baseline = enginePlace(this.#engine, { signal: this.#context.signal, writing });
+    this.notes.push(`query ${query.name}: its baseline ran in ${baseline.title}, because ${cannot}`);
+    return { baseline, candidate: place, writing };
+  }
+
+  async #postHogOf(query: HogQlCase): Promise<QueryPlace> {
+    const secretName = secretNameOf(query, this.#input, this.#context);
+    const known = this.#postHog.get(secretName);
+    if (known !== undefined) return known;
+    const keys = await this.#context.secret(secretName);
+    const place = postHogPlace(this.#context, this.#engine, { keys, secretName });
+    this.#postHog.set(secretName, place);
+    return place;
+  }
+
+  async #prepared(place: QueryPlace, query: PlacedQuery, word: 'baseline' | 'candidate'): Promise<Ran> {
+    const side = this.#sideOf(word, query);
+    const cannot = await place.prepare(query, side);
+    if (cannot === undefined) return await place.run(query, side);
+    throw new ParityError('InvalidSpec', `Query ${query.name} cannot run on the ${word}: ${cannot}.`, {
+      subject: query.name,
+      advice: 'HogQL runs on what a PostHog pipeline has landed, and on tables that can be linked in PostHog.',
+    });
+  }
+
+  #sideOf(word: 'baseline' | 'candidate', query: PlacedQuery): QuerySide {
+    const context = this.#context;
+    const side = this.#input[word];
+    const sourceOf = (reference: TableReference) => sourceOfReference(context, this.#input, word, query, reference);
+    return {
+      word,
+      side,
+      database: this.#databases[word],
+      sourceOf,
+      relationOf: async (reference) => {
+        const source = sourceOf(reference);
+        const { table } = reference;
+        const whole = await sideRelation(context, this.#engine, side, table, source);
+        const { candidate, afterIncremental } = this.#input;
+        const about = { side, candidate, table, source };
+        const rows =
+          word === 'baseline' && afterIncremental === true
+            ? await seenBaseline(context, this.#engine, whole, about)
+            : whole;
+        return query.language === 'HogQL' && side.kind !== 'pipeline' ? namedAsLanded(rows, context) : rows;
+      },
+    };
+  }
+
+  async #compare(
+    baseline: ResultSet,
+    candidate: ResultSet,
+    isOrdered: boolean,
+    options: QueryOptions,
+  ): Promise<ResultSetComparison> {
+    const { samples, values } = this.#context.file.spec.comparison;
+    return await compareResults(this.#engine, baseline, candidate, { isOrdered, samples, values }, options);
+  }
+
+  async #failedOnCandidate(
+    { result, isOrdered }: Exclude<Ran, { failed: ParityError }>,
+    failed: ParityError,
+    options: QueryOptions,
+  ): Promise<ResultSetComparison> {
+    const nothing = { isOrdered, samples: 0, values: 'Masked' } as const;
+    return {
+      ...(await compareResults(this.#engine, result, result, nothing, options)),
+      outcome: 'Different',
+      message: `it fails on the candidate only: ${failed.message}`,
+      candidateRows: 0,
+      candidateDigest: '',
+    };
+  }
+
+  #optionsOf({ timeoutSeconds }: PlacedQuery): QueryOptions {
+    return { signal: this.#context.signal, timeoutMs: timeoutSeconds * 1000 };
+  }
 }
 
-type Ran = { readonly result: ResultSet; readonly isOrdered: boolean } | { readonly failed: ParityError };
-
-/** `failed` is a failure that lies in the query and the side's data; failures of the surroundings are thrown. */
-async function runSide(
-  context: TaskContext,
-  engine: Engine,
-  input: QueryInput,
-  query: ResolvedQuery,
-  { side: word, database, options }: { side: 'baseline' | 'candidate'; database: string; options: QueryOptions },
-): Promise<Ran> {
-  for (const reference of referencesOf(query.sql))
-    await createView(context, engine, input, word, query, reference, database);
-  const sql = withViews(query.sql, database).trim().replace(/;\s*$/, '');
-  const { isOrdered } = await checkQuery(engine, { name: query.name, sql }, database, options);
-  try {
-    return { result: await keepResult(engine, sql, `${database}.parity_result`, options), isOrdered };
-  } catch (thrown) {
-    const error = inQuery(toParityError(thrown), query, word);
-    if (error.code !== 'QueryFailed') throw error;
-    return { failed: error };
-  }
+function placedOf(query: QueryCase): PlacedQuery {
+  const { name, timeoutSeconds } = query;
+  if ('sql' in query) return { name, timeoutSeconds, language: 'SQL', text: query.sql, pageBy: [] };
+  const { query: text, window, pageBy } = query.hogql;
+  return { name, timeoutSeconds, language: 'HogQL', text: withWindow(text, window), pageBy };
 }
 
-async function createView(
-  context: TaskContext,
-  engine: Engine,
-  input: QueryInput,
-  word: 'baseline' | 'candidate',
-  query: ResolvedQuery,
-  reference: TableReference,
-  database: string,
-): Promise<void> {
-  const { table } = reference;
-  const side = input[word];
-  const source = sourceOf(context, side, query, reference);
-  const whole = await sideRelation(context, engine, side, table, source);
-  const relation =
-    word === 'baseline' && input.afterIncremental === true
-      ? await seenBaseline(context, engine, whole, { side, candidate: input.candidate, table, source })
-      : whole;
-  const name = `${quoteIdentifier(database)}.${quoteIdentifier(viewName(reference))}`;
-  await engine.execute(`CREATE OR REPLACE VIEW ${name} AS ${friendlySql(relation)}`, { signal: context.signal });
+/** With the profile the columns' names are PostHog's: a query is written for what it has landed. */
+function namedAsLanded(relation: Relation, { file }: TaskContext): Relation {
+  if (file.spec.comparison.profile !== 'PostHog') return relation;
+  const names = postHogNames(relation.columns.map(({ name }) => name));
+  const landed = ({ name }: { readonly name: string }): string => names.get(name) ?? name;
+  const list = relation.columns.map((field) => `${quoteIdentifier(field.name)} AS ${quoteIdentifier(landed(field))}`);
+  return {
+    ...relation,
+    columns: relation.columns.map((field) => ({ ...field, name: landed(field) })),
+    sql: `SELECT ${list.join(', ')} FROM (${relation.sql})`,
+  };
+}
+
+/** The secret that the query names, else that of the candidate's pipeline, else of the only PostHog that there is. */
+function secretNameOf({ name, hogql }: HogQlCase, input: QueryInput, { file }: TaskContext): string {
+  const pipelines = file.spec.pipelines.flatMap((pipeline) => ('posthog' in pipeline ? [pipeline] : []));
+  const { candidate } = input;
+  const own = pipelines.find((pipeline) => candidate.kind === 'pipeline' && pipeline.name === candidate.pipeline);
+  const found = hogql.secretRef ?? (own ?? pipelines[0])?.posthog.secretRef;
+  if (found !== undefined) return found.name;
+  throw new ParityError('InvalidSpec', `Query ${name} names no secret of PostHog, and the run has no such pipeline.`, {
+    subject: name,
+  });
 }
 
 /** The source whose rows `{{table}}` stands for; the only one that has the table. Throws `InvalidSpec` where that is not clear. */
-function sourceOf(
+function sourceOfReference(
   context: TaskContext,
-  side: ResolvedSide,
-  query: ResolvedQuery,
+  input: QueryInput,
+  word: 'baseline' | 'candidate',
+  query: PlacedQuery,
   { source, table }: TableReference,
 ): string | undefined {
   const { sources, snapshot } = context.file.spec;
@@ -180,66 +325,9 @@ function sourceOf(
       'several sources have the table',
       `Write ${having.map((name) => `{{${name}.${table}}}`).join(' or ')}.`,
     );
-  if (having.length === 0 && side.kind === 'pipeline')
+  if (having.length === 0 && input[word].kind === 'pipeline')
     throw wrong('no source has the table, so no pipeline lands it', 'Add the table to a source.');
   return having[0];
-}
-
-/** Codes that say nothing about the query or the data. */
-const surroundings: readonly ErrorCode[] = [
-  'AccessDenied',
-  'Unreachable',
-  'Timeout',
-  'OutOfMemory',
-  'DiskFull',
-  'Cancelled',
-  'CorruptTable',
-  'NotFound',
-];
-
-function inQuery(error: ParityError, query: ResolvedQuery, side: 'baseline' | 'candidate'): ParityError {
-  const column = unrepresentableColumn(error.message);
-  if (column !== undefined)
-    return new ParityError(
-      'UnrepresentableValue',
-      `Query ${query.name} on the ${side}: the column ${column} has a date or time before 1900 or after 2299, which queries cannot hold.`,
-      {
-        subject: query.name,
-        advice: 'Leave the column out of the query; comparisons of tables hold every date.',
-        cause: error,
-      },
-    );
-  const code = surroundings.includes(error.code) ? error.code : 'QueryFailed';
-  const said = error.code === 'Timeout' ? `it did not end within ${query.timeoutSeconds} s` : error.message;
-  const advice = error.code === 'Timeout' ? 'Raise its timeoutSeconds, or make it read less.' : error.advice;
-  return new ParityError(code, `Query ${query.name} on the ${side}: ${said}`, {
-    subject: query.name,
-    cause: error,
-    isRetryable: error.isRetryable,
-    ...(advice === undefined ? {} : { advice }),
-  });
-}
-
-async function failedOnCandidate(
-  engine: Engine,
-  baseline: Exclude<Ran, { failed: ParityError }>,
-  failed: ParityError,
-  options: QueryOptions,
-): Promise<ResultSetComparison> {
-  const alone = await compareResults(
-    engine,
-    baseline.result,
-    baseline.result,
-    { isOrdered: baseline.isOrdered, samples: 0, values: 'Masked' },
-    options,
-  );
-  return {
-    ...alone,
-    outcome: 'Different',
-    message: `it fails on the candidate only: ${failed.message}`,
-    candidateRows: 0,
-    candidateDigest: '',
-  };
 }
 
 async function dropTables(engine: Engine, tables: readonly string[]): Promise<void> {

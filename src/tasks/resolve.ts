@@ -3,6 +3,7 @@ import { parseLocation } from '../lake/location.ts';
 import { checkApart, openLake, planTables } from '../lake/snapshot-lake.ts';
 import type { TablePlan } from '../lake/snapshot-plan.ts';
 import type { Location } from '../lake/store.ts';
+import { readInherited } from '../queries/inherited.ts';
 import { probeReports } from '../report/write.ts';
 import { withReports } from './report.ts';
 import type { Resolution, ResolvedTableVersion, TaskHandler } from './task.ts';
@@ -21,11 +22,13 @@ export const runResolve: TaskHandler<Resolution> = async (context) => {
     const plans = await planTables(lake, spec.snapshot, context.signal);
     await withReports(context, (store) => probeReports(store, context.file.run));
     const tables = plans.map(toVersion);
+    const hasInherited = spec.queries.some((query) => 'inherited' in query);
+    const inherited = hasInherited ? { inherited: await readInherited(context) } : {};
     const total = (value: (table: ResolvedTableVersion) => number) =>
       tables.reduce((sum, table) => sum + value(table), 0);
     return {
       summary: { tables: tables.length, rows: total(({ rows }) => rows), bytes: total(({ copyBytes }) => copyBytes) },
-      detail: { tables },
+      detail: { tables, ...inherited },
     };
   } finally {
     lake.reader.close();

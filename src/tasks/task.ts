@@ -1,6 +1,7 @@
 import type { ResolvedSpec } from '../api/resolved.ts';
 import type { Engine } from '../engine/engine.ts';
 import type { ObjectStore } from '../lake/store.ts';
+import type { InheritedCases } from '../queries/inherited.ts';
 import type { TaskInput, TaskSummary } from '../run/types.ts';
 import { type ErrorRecord, ParityError } from '../support/error.ts';
 
@@ -73,6 +74,8 @@ export type TaskHandler<Detail = unknown> = (context: TaskContext) => Promise<{ 
 /** Detail of the `resolve` task: what this run reads, pinned. */
 export interface Resolution {
   readonly tables: readonly ResolvedTableVersion[];
+  /** Where the run inherits queries: as they were at its start. */
+  readonly inherited?: InheritedCases;
 }
 export interface ResolvedTableVersion {
   readonly name: string;

@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -25,8 +25,12 @@ describe('a run of PostHog (a server written from its routes)', function () {
     await rm(bucket, { recursive: true, force: true });
   });
 
-  async function manifestOf(tables: readonly ExampleTable[], defects: readonly Defect[] = []): Promise<string> {
-    posthog = await startPostHog({ bucket: { location: pathToFileURL(bucket).href }, defects });
+  async function manifestOf(
+    tables: readonly ExampleTable[],
+    defects: readonly Defect[] = [],
+    queries: readonly object[] = [],
+  ): Promise<string> {
+    posthog = await startPostHog({ bucket: { location: pathToFileURL(bucket).href }, defects, ...production });
     await place.secret('posthog', posthog.secret);
     return await place.manifest({
       ...smallSpec(tables),
@@ -38,6 +42,7 @@ describe('a run of PostHog (a server written from its routes)', function () {
         },
       ],
       comparison: { profile: 'PostHog' },
+      queries,
     });
   }
 
@@ -47,17 +52,63 @@ describe('a run of PostHog (a server written from its routes)', function () {
     expect(await readdir(bucket), 'folders in its bucket').to.deep.equal([]);
   }
 
-  it('passes full and incremental, and leaves nothing there', async () => {
-    const result = await place.parity(['run', await manifestOf(['airlines', 'airports'])]);
+  const sameAsBaseline = { expect: { sameAs: 'Baseline' } };
+  const views = {
+    name: 'views',
+    hogql: {
+      query:
+        'SELECT a.name, count() AS n FROM {{airlines}} AS a JOIN events AS e ON e.carrier = a.carrier WHERE e.timestamp >= {{from}} AND e.timestamp < {{to}} GROUP BY a.name ORDER BY a.name',
+      from: '2026-01-02T00:00:00Z',
+      to: '2026-01-06T00:00:00Z',
+    },
+    expect: { rows: ['["American Airlines Inc.", 2]', '["United Air Lines Inc.", 2]'] },
+  };
+
+  it('passes full and incremental with queries of its own and inherited ones, and leaves nothing there', async () => {
+    await writeFile(
+      join(place.root, 'counts.sql'),
+      'SELECT count() FROM airports;\nSELECT 1 FROM airports JOIN elsewhere USING id',
+    );
+    const queries = [
+      { name: 'names', hogql: { query: 'SELECT name FROM {{airlines}} ORDER BY name' }, ...sameAsBaseline },
+      views,
+      { name: 'files', inherited: { files: { location: 'file:counts.sql' } }, ...sameAsBaseline },
+      {
+        name: 'production',
+        inherited: { posthog: {}, tables: [{ name: 'airlines', as: ['prod.airlines'] }] },
+        ...sameAsBaseline,
+      },
+    ];
+    const result = await place.parity(['run', await manifestOf(['airlines', 'airports'], [], queries)]);
     expect(result.exitCode, result.stdout + result.stderr).to.equal(0);
-    expect(result.stdout).to.match(/^Passed {2}run: /m);
+    expect(result.stdout).to.match(/^Passed {2}run: .* and 5 queries without a difference$/m);
+    const lines = result.stdout.split('\n').map((line) => line.replace(/127\.0\.0\.1:\d+/, 'HOST').trim());
+    expect(lines).to.include.members([
+      '✓ query names: equal, 17 rows (ran in the embedded engine (baseline), PostHog at HOST (candidate))',
+      '✓ query views: equal, 2 rows (ran in the manifest (baseline), PostHog at HOST (candidate))',
+      '✓ query files/counts-1: equal, 1 row',
+      '✓ query production/carriers: equal, 1 row (ran in the embedded engine (baseline), PostHog at HOST (candidate))',
+      '✓ query production/letters: equal, 1 row (ran in the embedded engine (baseline), PostHog at HOST (candidate))',
+      '4 inherited queries could not run:',
+      '– files/counts-2: reads elsewhere, which is no table of the run',
+      '– production/of-today: calls today(), which gives another result each time',
+      '– production/trend: is a TrendsQuery, which has no SQL of its own',
+    ]);
+    expect(result.stdout).to.match(/– production\/unknown: Query production\/unknown on the baseline: .*hogqlOnly/);
     await expectNothingLeft();
   });
 
-  it('fails where the first chunk lands twice', async () => {
-    const result = await place.parity(['run', await manifestOf(['airlines'], ['DuplicatedChunk'])]);
+  it('fails where the first chunk lands twice, and shows the rows of a query that differ', async () => {
+    const queries = [{ name: 'count', hogql: { query: 'SELECT count() FROM {{airlines}}' }, ...sameAsBaseline }];
+    const result = await place.parity([
+      ...['run', await manifestOf(['airlines'], ['DuplicatedChunk'], queries)],
+      ...['--set', 'spec.comparison.values=Shown'],
+    ]);
     expect(result.exitCode, result.stdout + result.stderr).to.equal(1);
     expect(result.stdout).to.match(/airlines: 16 duplicated rows/);
+    expect(result.stdout).to.match(
+      /✗ query count: 1 of 1 row differs \(ran in the embedded engine \(baseline\), PostHog at/,
+    );
     await expectNothingLeft();
   });
 
@@ -76,3 +127,31 @@ describe('a run of PostHog (a server written from its routes)', function () {
     await expectNothingLeft();
   });
 });
+
+/** What the project has of its own. */
+const production = {
+  ownTables: {
+    events:
+      "SELECT ['AA', 'UA'][1 + number % 2] AS carrier, toDateTime('2026-01-01 00:00:00', 'UTC') + number * 86400 AS timestamp FROM numbers(60)",
+  },
+  savedQueries: {
+    carriers: 'SELECT count(DISTINCT airlines.carrier) AS n FROM prod.airlines',
+    'of today': 'SELECT count() FROM prod.airlines WHERE today() > 0',
+    unknown: 'SELECT hogqlOnly(carrier) FROM prod.airlines',
+    elsewhere: 'SELECT 1 FROM prod.airports',
+  },
+  insights: {
+    Letters: {
+      kind: 'DataVisualizationNode',
+      source: { kind: 'HogQLQuery', query: 'SELECT sum(length(a.name)) FROM prod.airlines AS a' },
+    },
+    Trend: {
+      kind: 'InsightVizNode',
+      source: { kind: 'TrendsQuery', series: [{ kind: 'DataWarehouseNode', table_name: 'prod.airlines' }] },
+    },
+    Visits: {
+      kind: 'InsightVizNode',
+      source: { kind: 'TrendsQuery', series: [{ kind: 'EventsNode', event: 'visit' }] },
+    },
+  },
+};

@@ -964,7 +964,7 @@ export interface ComparisonSpec {
   values?: 'Masked' | 'Shown';
 }
 /**
- * One query.
+ * One query, or the queries of a file, a folder or a PostHog project.
  */
 export interface QuerySpec {
   /**
@@ -974,7 +974,115 @@ export interface QuerySpec {
   /**
    * SQL of ClickHouse. `{{table}}` stands for the table on the side where the query runs; `{{source.table}}` where several sources hold it.
    */
-  sql: string;
+  sql?: string;
+  /**
+   * HogQL, run by PostHog's query endpoint on both sides where the baseline can be linked there, else on the candidate's.
+   */
+  hogql?: {
+    /**
+     * The query. `{{table}}` and `{{source.table}}` stand for tables as in `sql`, `{{from}}` and `{{to}}` for the ends of the window.
+     */
+    query: string;
+    /**
+     * Secret with the keys `host`, `project` and `key`; with `accessKeyId` and `secretAccessKey`, which may read the workspace, the baseline is linked in PostHog. Left out: that of the PostHog pipeline.
+     */
+    secretRef?: {
+      /**
+       * Name of the secret.
+       */
+      name: string;
+    };
+    /**
+     * Begin of the window of time that tables of PostHog's own (events, sessions, …) are read in, in UTC: `2026-01-01T00:00:00Z`.
+     */
+    from?: string;
+    /**
+     * End of the window, not in it.
+     */
+    to?: string;
+    /**
+     * Columns of the result, numbers or texts and never NULL, that together tell its rows apart: with them a result is read page by page. Left out: at most the 50,000 rows that PostHog gives at once.
+     *
+     * Items: A column of the result.
+     */
+    pageBy?: string[];
+  };
+  /**
+   * Queries that somebody uses already: those that touch a table of the run become cases, named after this one. They are read once, at the start. What cannot run is listed with why.
+   */
+  inherited?: {
+    /**
+     * A file or a folder: `.sql` in ClickHouse's SQL, `.hogql`, and `.yaml` with a list of `{ name, sql }` or `{ name, hogql }`.
+     */
+    files?: {
+      /**
+       * `file:dir` relative to the manifest, `file:///dir`, or `s3://bucket/prefix`.
+       */
+      location: string;
+      /**
+       * `http(s)://host[:port]` of an S3-compatible server. Left out: AWS.
+       */
+      endpoint?: string;
+      /**
+       * Region of the bucket.
+       */
+      region?: string;
+      /**
+       * Secret with the keys `accessKeyId`, `secretAccessKey` and optionally `sessionToken`. Left out: the environment's credentials.
+       */
+      secretRef?: {
+        /**
+         * Name of the secret.
+         */
+        name: string;
+      };
+    };
+    /**
+     * The saved queries and the SQL insights of a PostHog project.
+     */
+    posthog?: {
+      /**
+       * Which. Left out: both.
+       *
+       * Items: A kind.
+       */
+      kinds?: ('SavedQueries' | 'Insights')[];
+    };
+    /**
+     * Secret of PostHog with the keys `host`, `project` and `key`, for what is HogQL or fetched there. Left out: that of the PostHog pipeline.
+     */
+    secretRef?: {
+      /**
+       * Name of the secret.
+       */
+      name: string;
+    };
+    /**
+     * The tables that a query must touch one of, and what they are called in the queries. Left out: every table of the run, by its own name.
+     *
+     * Items: One table.
+     */
+    tables?: {
+      /**
+       * The table of the run, `table` or `source.table`.
+       */
+      name: string;
+      /**
+       * Names that the queries use, such as `postgres_orders` or `shop.orders`. Left out: the table's own.
+       *
+       * Items: A name.
+       */
+      as?: string[];
+    }[];
+    /**
+     * Begin of the window of time that `events` is read in, in UTC. Without a window, queries that read tables of PostHog's own are left out.
+     */
+    from?: string;
+    /**
+     * End of the window, not in it.
+     */
+    to?: string;
+  };
   /**
    * Seconds after which the query counts as failed.
    */

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { openStore } from '../../lake/open.ts';
 import type { ObjectStore } from '../../lake/store.ts';
-import { pipelineSecrets } from '../../pipelines/removals.ts';
+import { removalSecrets } from '../../pipelines/removals.ts';
 import { conditions } from '../../run/conditions.ts';
 import { buildGraph } from '../../run/graph.ts';
 import { limitsOf } from '../../run/state.ts';
@@ -105,7 +105,7 @@ export class LocalRun {
       const name = workspace.storage.secretRef?.name;
       // Whoever removes the run later may not know where its secret came from.
       if (secret !== undefined && name !== undefined) await writeSecret(this.#folders.secrets, name, secret);
-      for (const needed of pipelineSecrets(spec))
+      for (const needed of removalSecrets(spec))
         await writeSecret(this.#folders.secrets, needed, await readSecret(needed, this.#secretFolders));
       await retry(() => createWorkspace(workspace, run, secret, new Date(createdAt)), {
         attempts: 1 + spec.execution.retries,

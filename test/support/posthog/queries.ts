@@ -38,6 +38,7 @@ export async function answer(
   store: ObjectStore,
   tables: readonly Table[],
   query: string,
+  ownTables: Readonly<Record<string, string>> = {},
 ): Promise<QueryResult> {
   const plain = query.trim().replace(/;\s*$/, '');
   const bare = plain.replaceAll(/'(?:[^'\\]|\\[\s\S]|'')*'/g, "''");
@@ -47,6 +48,11 @@ export async function answer(
   await engine.execute(`CREATE DATABASE ${database}`);
   try {
     let sql = plain;
+    for (const [name, select] of Object.entries(ownTables)) {
+      if (!new RegExp(`\\b${name}\\b`).test(bare)) continue;
+      await engine.execute(`CREATE VIEW ${database}.${name} AS ${select}`);
+      sql = sql.replaceAll(new RegExp(`\\b(from|join)\\s+${name}\\b`, 'gi'), `$1 ${database}.${name}`);
+    }
     for (const table of tables.filter(({ name }) => new RegExp(`\\b${name}\\b`).test(bare))) {
       await engine.execute(
         `CREATE VIEW ${database}.${quoteIdentifier(table.name)} AS ${await selectOf(engine, store, table)}`,
@@ -108,7 +114,9 @@ function jsonOf(column: string, type: string): string {
     : /^Bool/.test(plain)
       ? `toString(${column})`
       : /^DateTime/.test(plain)
-        ? text(`concat(replaceOne(replaceRegexpOne(toString(${column}), '[.]0+$', ''), ' ', 'T'), 'Z')`)
+        ? text(
+            `concat(replaceOne(replaceRegexpOne(toString(toTimeZone(${column}, 'UTC')), '[.]0+$', ''), ' ', 'T'), 'Z')`,
+          )
         : /^(Array|Map|Tuple)/.test(plain)
           ? `toJSONString(${column})`
           : text(column);

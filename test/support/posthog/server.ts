@@ -25,6 +25,12 @@ export interface ServerOptions {
   readonly isCloud: boolean;
   readonly requiresTls: boolean;
   readonly defects: readonly Defect[];
+  /** Tables of PostHog's own (`events`), each a SELECT. */
+  readonly ownTables: Readonly<Record<string, string>>;
+  /** HogQL by name. */
+  readonly savedQueries: Readonly<Record<string, string>>;
+  /** Query nodes by name: `{ kind: DataVisualizationNode, source: { kind: HogQLQuery, query } }`. */
+  readonly insights: Readonly<Record<string, unknown>>;
 }
 
 /** The next `times` requests that begin so (`POST external_data_sources`) are answered so. */
@@ -127,6 +133,10 @@ async function route(
       return schemas(method, id, action, body);
     case 'warehouse_tables':
       return await tables(method, id, url, body);
+    case 'warehouse_saved_queries':
+      return savedQueries(method, id, url);
+    case 'insights':
+      return insights(method, id, url);
     case 'query':
       return await query(method, id, body);
     default:
@@ -365,6 +375,51 @@ function linkTable(body: unknown): Table {
   return table;
 }
 
+/** Pages by number, as no other list here; a list leaves the queries themselves out. */
+function savedQueries(method: string, id: string, url: URL): Answer {
+  if (method !== 'GET') throw notFound();
+  const all = Object.entries(options.savedQueries).map(([name, text], index) => ({
+    id: String(index + 1),
+    deleted: false,
+    name,
+    query: { kind: 'HogQLQuery', query: text },
+    columns: [],
+    status: null,
+    is_materialized: false,
+    origin: 'data_warehouse',
+  }));
+  if (id !== '') {
+    const found = all.find((one) => one.id === id);
+    if (found === undefined) throw notFound();
+    return { status: 200, body: found };
+  }
+  const number = Number(url.searchParams.get('page') ?? 1);
+  const results = all.slice((number - 1) * savedQueriesAPage, number * savedQueriesAPage);
+  const next = number * savedQueriesAPage < all.length ? `http://posthog${url.pathname}?page=${number + 1}` : null;
+  return {
+    status: 200,
+    body: { count: all.length, next, previous: null, results: results.map(({ query: _, ...rest }) => rest) },
+  };
+}
+
+/** A thousand in PostHog; few here, so that a test sees a second page. */
+const savedQueriesAPage = 2;
+
+function insights(method: string, id: string, url: URL): Answer {
+  if (method !== 'GET' || id !== '') throw notFound();
+  const all = Object.entries(options.insights).map(([name, node], index) => ({
+    id: index + 1,
+    short_id: `short${index + 1}`,
+    name,
+    derived_name: null,
+    filters: {},
+    query: node,
+    deleted: false,
+    saved: true,
+  }));
+  return page(all, url);
+}
+
 async function query(method: string, id: string, body: unknown): Promise<Answer> {
   if (method === 'GET') {
     const known = asyncQueries.get(id);
@@ -428,7 +483,7 @@ async function ask(text: string): Promise<QueryResult> {
       process.on('exit', () => void rm(scratch, { recursive: true, force: true }));
       return await openEngine({ scratch, memoryBytes: 2 ** 30, threads: 2 });
     });
-    return await answer(await engine, store, warehouse.liveTables(), text);
+    return await answer(await engine, store, warehouse.liveTables(), text, options.ownTables);
   });
   queue = turn.catch(() => undefined);
   return await turn;

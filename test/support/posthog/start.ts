@@ -33,6 +33,9 @@ export interface PostHogOptions {
   readonly isCloud?: boolean;
   readonly requiresTls?: boolean;
   readonly defects?: readonly Defect[];
+  readonly ownTables?: ServerOptions['ownTables'];
+  readonly savedQueries?: ServerOptions['savedQueries'];
+  readonly insights?: ServerOptions['insights'];
 }
 
 export async function startPostHog({
@@ -41,10 +44,13 @@ export async function startPostHog({
   isCloud = false,
   requiresTls = false,
   defects = [],
+  ownTables = {},
+  savedQueries = {},
+  insights = {},
 }: PostHogOptions): Promise<PostHog> {
   const [key, readOnlyKey] = ['phx_writer-of-the-test', 'phx_reader-of-the-test'];
   const options: ServerOptions = {
-    ...{ bucket, isCloud, requiresTls, defects, key, readOnlyKey, teamId: 2 },
+    ...{ bucket, isCloud, requiresTls, defects, key, readOnlyKey, teamId: 2, ownTables, savedQueries, insights },
     ...(bucketKeys === undefined ? {} : { bucketKeys }),
   };
   // It ends with this process: its standard input closes.
