@@ -1,6 +1,8 @@
-import { mkdir } from 'node:fs/promises';
+import { mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { expect } from 'chai';
+import { parse } from 'yaml';
 import { publishConnection } from '../../operator/runs/connections.ts';
 import type { SourceProvider } from '../../operator/runs/types.ts';
 import { configMaps, type Job, jobs, type Pod, pods, secrets } from '../../src/kube/objects.ts';
@@ -12,7 +14,7 @@ import { eventually } from '../support/eventually.ts';
 import { Kubelet } from '../support/kubelet.ts';
 import { Installation } from '../support/operator.ts';
 import { recordResult } from '../support/played-cluster.ts';
-import { root, smallSpec } from '../support/runs.ts';
+import { exampleLake, root } from '../support/runs.ts';
 
 const password = 'words of a source';
 /** A source that is there at once: what carries pipelines out is tested here. */
@@ -58,18 +60,17 @@ describe('a pipeline that is a Job, on a real API server whose Jobs a played kub
     await make(secrets, 'shop', formatConnection(server));
     play();
     await installation.start();
-    const { snapshot, sources } = smallSpec(['airlines']);
-    const base = { ...snapshot.tables[0], baseVersion: '1', version: '4', cursor: 'updated_at' };
+    // The manifest that users apply, in this test's places and with its program.
+    const { spec } = parse(await readFile(join(root, 'examples/cluster/job.yaml'), 'utf8'));
+    const { tables } = spec.snapshot;
+    const [source] = spec.sources;
+    const [pipeline] = spec.pipelines;
     const program = [join(root, 'node_modules/.bin/node'), join(root, 'test/support/command-pipeline.ts'), 'Delta'];
     await installation.apply('round-trip', {
-      snapshot: { ...snapshot, tables: [base] },
-      sources: sources.map(({ name, engine, tables }) => ({ name, engine, tables, external: { secretRef: { name } } })),
+      snapshot: { location: pathToFileURL(exampleLake).href, tables },
+      sources: [{ ...source, kubernetes: undefined, external: { secretRef: { name: 'shop' } } }],
       pipelines: [
-        {
-          name: 'candidate',
-          job: { image: 'pipeline:1', command: program },
-          successWhen: { sql: 'SELECT count() > 10 FROM {{airlines}}' },
-        },
+        { ...pipeline, job: { ...pipeline.job, command: program, args: undefined }, outputs: { format: 'Delta' } },
       ],
     });
     const run = await installation.until('round-trip', 'Finished', 'True', 'default', 240_000);
@@ -77,8 +78,8 @@ describe('a pipeline that is a Job, on a real API server whose Jobs a played kub
     expect(run.status?.result?.tables).to.include({ matched: 2, differing: 0 });
     const uid = run.metadata.uid.slice(0, 8);
     expect(made.map(({ metadata }) => metadata.name)).to.deep.equal([
-      `parity-${uid}-job-candidate-first-shop-1`,
-      `parity-${uid}-job-candidate-second-shop-1`,
+      `parity-${uid}-job-candidate-first-ops-1`,
+      `parity-${uid}-job-candidate-second-ops-1`,
     ]);
     await installation.until('round-trip', 'CleanedUp');
     await untilNothingIsLeft();
@@ -124,7 +125,6 @@ describe('a pipeline that is a Job, on a real API server whose Jobs a played kub
       const run = await installation.until('told', 'CleanedUp');
       expect(run.status?.result?.verdict, JSON.stringify(run.status)).to.equal('Passed');
       await untilNothingIsLeft();
-      const { readFile } = await import('node:fs/promises');
       const lines = (await readFile(join(told, 'planes'), 'utf8')).split('\n');
       expect(lines).to.include.members([
         'PARITY_MODE=Full',
@@ -153,7 +153,7 @@ describe('a pipeline that is a Job, on a real API server whose Jobs a played kub
       expect(failure.message, failure.message).to.match(
         /^Pipeline candidate failed on source shop: Job \S+-job-candidate-first-shop-1 ended with code 3; the last it said: \[redacted\] \| cannot go on$/,
       );
-      expect(failure.advice).to.match(/parity logs/);
+      expect(failure.advice).to.match(/logs, or kubectl logs job/);
       expect(made).to.have.length(1);
       await installation.until('failing', 'CleanedUp');
       await untilNothingIsLeft();
