@@ -2,7 +2,7 @@ import type { ResolvedPipeline, ResolvedSpec } from '../../src/api/resolved.ts';
 import type { KubeClient } from '../../src/kube/client.ts';
 import { type Secret, secrets } from '../../src/kube/objects.ts';
 import { pipelineSecrets, removalSecrets } from '../../src/pipelines/removals.ts';
-import { inheritedSecrets, querySecrets } from '../../src/queries/secrets.ts';
+import { clickHouseSecrets, inheritedSecrets, querySecrets } from '../../src/queries/secrets.ts';
 import type { Task } from '../../src/run/types.ts';
 import { sourceSecret } from '../../src/sources/connection.ts';
 import { protectKeys } from '../../src/support/secrets.ts';
@@ -26,7 +26,8 @@ export function secretsOfTask({ input }: Pick<Task, 'input'>, spec: ResolvedSpec
   // The first task tries whether the last one will be able to write.
   if (input.kind === 'resolve' || input.kind === 'report') wanted.push(spec.reports.secretRef?.name);
   wanted.push(...pipelineSecrets({ ...spec, pipelines: pipelinesOf(input, spec) }));
-  if (input.kind === 'query') wanted.push(...querySecrets(spec, input.queries));
+  if (input.kind === 'query')
+    wanted.push(...querySecrets(spec, input.queries), ...clickHouseSecrets(spec, input.queries));
   if (input.kind === 'resolve') wanted.push(...inheritedSecrets(spec));
   const own = wanted.flatMap((name) => (name === undefined ? [] : [{ name, secretName: name }]));
   const sources = sourcesOf(input, spec).map((source) => ({

@@ -10,8 +10,10 @@ export function resolveQuery(query: QuerySpec): ResolvedQuery {
     expect: rows === undefined ? ({ sameAs: 'Baseline' } as const) : { rows },
     timeoutSeconds: query.timeoutSeconds ?? DEFAULTS.queryTimeoutSeconds,
   };
-  if (query.inherited !== undefined) return { ...common, inherited: resolveInherited(query.inherited) };
-  if (query.hogql === undefined) return { ...common, sql: query.sql ?? '' };
+  const { clickhouse } = query;
+  const server = clickhouse === undefined ? {} : { clickhouse };
+  if (query.inherited !== undefined) return { ...common, ...server, inherited: resolveInherited(query.inherited) };
+  if (query.hogql === undefined) return { ...common, ...server, sql: query.sql ?? '' };
   const { query: text, secretRef, pageBy } = query.hogql;
   return {
     ...common,

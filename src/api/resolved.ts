@@ -275,7 +275,7 @@ export interface ComparisonColumn {
   readonly tolerance?: string;
 }
 
-export type ResolvedQuery = QueryCase | (QueryCommon & { readonly inherited: InheritedQueries });
+export type ResolvedQuery = QueryCase | (QueryCommon & OnServer & { readonly inherited: InheritedQueries });
 
 /** A query that is run. */
 export type QueryCase = SqlCase | HogQlCase;
@@ -289,7 +289,13 @@ interface QueryCommon {
   readonly timeoutSeconds: number;
 }
 
-export interface SqlCase extends QueryCommon {
+/** Where SQL runs. */
+interface OnServer {
+  /** A ClickHouse server; keys: `url`, `user`, `password`, optional `database`, `ca`, `cluster`. Left out: the embedded engine. */
+  readonly clickhouse?: { readonly secretRef: { readonly name: string } };
+}
+
+export interface SqlCase extends QueryCommon, OnServer {
   /** SQL of the engine; `{{table}}` or `{{source.table}}` stands for the table on the side where the query runs. */
   readonly sql: string;
 }

@@ -36,11 +36,29 @@ export async function keepResult(
   // The closing bracket on a line of its own: the query may end in a comment.
   const columns = await engine.rows<{ name: string; type: string }>(`DESCRIBE (${sql}\n)`, options);
   await createTable(engine, table, options);
+  await engine.execute(`INSERT INTO ${table} ${resultQuery(sql, columns, writing)}`, options);
+  return { table, columns };
+}
+
+/** A query of the numbered rows of a SELECT, each value as text: what a result set is made of, here or on a server. */
+export function resultQuery(sql: string, columns: ResultSet['columns'], writing: Writing = 'Engine'): string {
   const write = writing === 'Engine' ? (value: string) => `toString(${value})` : asPostHogWrites;
   const values = columns.map(({ type }, i) => write(`tupleElement(r, ${i + 1})`, type));
+  return `SELECT rowNumberInAllBlocks() AS n, CAST([${values.join(', ')}], 'Array(Nullable(String))') AS v
+     FROM (SELECT tuple(*) AS r FROM (${sql}\n)) ${keepOrder}`;
+}
+
+/** Keeps what `resultQuery` gave on a server, as a Parquet file. */
+export async function takeResult(
+  engine: Engine,
+  file: string,
+  columns: ResultSet['columns'],
+  table: string,
+  options: QueryOptions,
+): Promise<ResultSet> {
+  await createTable(engine, table, options);
   await engine.execute(
-    `INSERT INTO ${table} SELECT rowNumberInAllBlocks() AS n, CAST([${values.join(', ')}], 'Array(Nullable(String))') AS v
-     FROM (SELECT tuple(*) AS r FROM (${sql}\n)) ${keepOrder}`,
+    `INSERT INTO ${table} SELECT n, v FROM file(${quoteString(file)}, Parquet, 'n UInt64, v Array(Nullable(String))')`,
     options,
   );
   return { table, columns };

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { readdir, rm } from 'node:fs/promises';
 import type {
   ExternalPipelineSpec,
@@ -9,7 +10,7 @@ import type {
 import { expandText, spellingsOf } from '../api/templates.ts';
 import { parseLocation } from '../lake/location.ts';
 import type { ObjectStore } from '../lake/store.ts';
-import { querySecrets } from '../queries/secrets.ts';
+import { clickHouseSecrets, querySecrets } from '../queries/secrets.ts';
 import { ParityError } from '../support/error.ts';
 import type { Removal } from '../tasks/cleanup.ts';
 import type { RunIdentity } from '../tasks/task.ts';
@@ -40,12 +41,13 @@ export function pipelineRemovals(about: RemovalContext): readonly Removal[] {
       'posthog' in pipeline ? [inPostHog(pipeline, about)] : landedElsewhere(pipeline, about),
     ),
     ...querySecrets(spec).map((secretName) => linkedTables(secretName, about)),
+    ...clickHouseSecrets(spec).map((secretName) => inClickHouse(secretName, about)),
   ];
 }
 
 /** Names of the secrets that removing will need: kept with the run from before anything is made. */
 export function removalSecrets(spec: ResolvedSpec): readonly string[] {
-  return [...new Set([...pipelineSecrets(spec), ...querySecrets(spec)])];
+  return [...new Set([...pipelineSecrets(spec), ...querySecrets(spec), ...clickHouseSecrets(spec)])];
 }
 
 /** Names of the secrets of the run's pipelines. */
@@ -133,6 +135,22 @@ function linkedTables(secretName: string, { run, runFolder, secret }: RemovalCon
     remove: async (signal) => {
       const { removeLinkedTables } = await import('../queries/posthog-tables.ts');
       await removeLinkedTables({ uid: run.uid, runFolder, secretName, secret, signal });
+    },
+  };
+}
+
+/** Where a query task could not drop its databases itself. */
+function inClickHouse(secretName: string, { run, runFolder, secret }: RemovalContext): Removal {
+  return {
+    what: `the databases of run ${run.uid} that queries have made on the ClickHouse server of secret ${secretName}`,
+    command: `DROP DATABASE parity_${run.uid.replaceAll('-', '_')}_…   -- every database whose name begins so`,
+    remove: async () => {
+      const { queriesMark, queryOwner } = await import('../queries/clickhouse-place.ts');
+      if (runFolder !== undefined && !existsSync(queriesMark(runFolder, secretName))) return;
+      const { parseConnection } = await import('../sources/connection.ts');
+      const { dropRunDatabase } = await import('../sources/run-database.ts');
+      const connection = parseConnection('ClickHouse', await secret(secretName), queryOwner(secretName));
+      await dropRunDatabase(connection, 'ClickHouse', run);
     },
   };
 }

@@ -1,17 +1,10 @@
-import {
-  checkQuery,
-  friendlySql,
-  referencesOf,
-  unrepresentableColumn,
-  viewName,
-  withViews,
-} from '../compare/query-sql.ts';
+import { checkQuery, friendlySql, referencesOf, viewName, withViews } from '../compare/query-sql.ts';
 import { keepResult } from '../compare/result-sets.ts';
 import type { Engine, QueryOptions } from '../engine/engine.ts';
 import { quoteIdentifier } from '../engine/sql.ts';
 import { ParityError, toParityError } from '../support/error.ts';
-import { inQuery } from './errors.ts';
-import type { PlacedQuery, QueryPlace, QuerySide } from './place.ts';
+import { inEngine } from './errors.ts';
+import type { PlacedQuery, QueryPlace } from './place.ts';
 
 /** The task's own engine. `writing`: values as the engine writes them, or as PostHog does, to be compared with what it gave. */
 export function enginePlace(
@@ -43,20 +36,6 @@ export function enginePlace(
       }
     },
   };
-}
-
-function inEngine(error: ParityError, query: PlacedQuery, { word }: QuerySide): ParityError {
-  const column = unrepresentableColumn(error.message);
-  if (column === undefined) return inQuery(error, query, word);
-  return new ParityError(
-    'UnrepresentableValue',
-    `Query ${query.name} on the ${word}: the column ${column} has a date or time before 1900 or after 2299, which queries cannot hold.`,
-    {
-      subject: query.name,
-      advice: 'Leave the column out of the query; comparisons of tables hold every date.',
-      cause: error,
-    },
-  );
 }
 
 /** HogQL that is no plain SQL runs in PostHog only. */

@@ -1,5 +1,6 @@
+import { unrepresentableColumn } from '../compare/query-sql.ts';
 import { type ErrorCode, ParityError } from '../support/error.ts';
-import type { PlacedQuery } from './place.ts';
+import type { PlacedQuery, QuerySide } from './place.ts';
 
 /** Codes that say nothing about the query or the data. */
 const surroundings: readonly ErrorCode[] = [
@@ -26,4 +27,19 @@ export function inQuery(error: ParityError, query: PlacedQuery, side: 'baseline'
     isRetryable: error.isRetryable,
     ...(advice === undefined ? {} : { advice }),
   });
+}
+
+/** The same for ClickHouse, embedded or a server, where a view of ours may refuse a value. */
+export function inEngine(error: ParityError, query: PlacedQuery, { word }: QuerySide): ParityError {
+  const column = unrepresentableColumn(error.message);
+  if (column === undefined) return inQuery(error, query, word);
+  return new ParityError(
+    'UnrepresentableValue',
+    `Query ${query.name} on the ${word}: the column ${column} has a date or time before 1900 or after 2299, which queries cannot hold.`,
+    {
+      subject: query.name,
+      advice: 'Leave the column out of the query; comparisons of tables hold every date.',
+      cause: error,
+    },
+  );
 }

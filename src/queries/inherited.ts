@@ -87,9 +87,9 @@ function sort(query: InheritedQuery, found: readonly FoundQuery[], context: Task
 }
 
 function caseOf(query: InheritedQuery, name: string, language: 'SQL' | 'HogQL', text: string): QueryCase {
-  const { timeoutSeconds, inherited } = query;
+  const { timeoutSeconds, inherited, clickhouse } = query;
   const common = { name, timeoutSeconds, expect: { sameAs: 'Baseline' } } as const;
-  if (language === 'SQL') return { ...common, sql: text };
+  if (language === 'SQL') return { ...common, sql: text, ...(clickhouse === undefined ? {} : { clickhouse }) };
   const { secretRef } = inherited;
   return { ...common, hogql: { query: text, pageBy: [], ...(secretRef === undefined ? {} : { secretRef }) } };
 }

@@ -22,3 +22,12 @@ function secretsOf(query: ResolvedQuery, { pipelines }: ResolvedSpec): readonly 
   if (own !== undefined) return [own.name];
   return pipelines.flatMap((pipeline) => ('posthog' in pipeline ? [pipeline.posthog.secretRef.name] : []));
 }
+
+/** Names of the secrets of ClickHouse servers that the run's queries need, each once. */
+export function clickHouseSecrets(spec: ResolvedSpec, names?: readonly string[]): readonly string[] {
+  const queries = spec.queries.filter(({ name }) => names === undefined || names.some((one) => isOf(one, name)));
+  const found = queries.flatMap((query) =>
+    'hogql' in query || query.clickhouse === undefined ? [] : [query.clickhouse.secretRef.name],
+  );
+  return [...new Set(found)];
+}

@@ -13,7 +13,7 @@ type Keys = Readonly<Record<string, string>>;
 interface Owner {
   readonly name: string;
   readonly secret: string;
-  readonly role?: 'source' | 'pipeline';
+  readonly role?: 'source' | 'pipeline' | 'query';
 }
 
 /** The connection that a secret's keys describe, to a source or to where a pipeline lands. Throws `AccessDenied` naming the key that is missing or unusable. */

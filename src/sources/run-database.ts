@@ -32,7 +32,7 @@ export async function createRunDatabase(
   source?: string,
   beforeMaking?: () => Promise<void>,
 ): Promise<Connection> {
-  const database = databaseName(run.uid, source);
+  const database = runDatabaseName(run.uid, source);
   if (engine === 'Snowflake') return await createRunSchema(connection, database, run, beforeMaking);
   if (engine === 'ClickHouse') return await createClickHouseDatabase(connection, database, run, beforeMaking);
   await onServer(connection, engine, `making database ${database}`, async (server) => {
@@ -45,7 +45,7 @@ export async function createRunDatabase(
 
 /** Drops what `createRunDatabase` made for the run, ending sessions that still use it. A database that is gone already is no error. */
 export async function dropRunDatabase(connection: Connection, engine: LandingEngine, run: RunMark): Promise<void> {
-  const own = databaseName(run.uid);
+  const own = runDatabaseName(run.uid);
   if (engine === 'Snowflake') return await dropRunSchemas(connection, own, run);
   if (engine === 'ClickHouse') return await dropClickHouseDatabases(connection, own, run);
   await onServer(connection, engine, `dropping database ${own}`, async (server) => {
@@ -55,7 +55,7 @@ export async function dropRunDatabase(connection: Connection, engine: LandingEng
 }
 
 /** The full UID is the proof of whose it is; 63 bytes are the most that Postgres takes. */
-function databaseName(uid: string, source?: string): string {
+export function runDatabaseName(uid: string, source?: string): string {
   const own = `parity_${uid.toLowerCase().replaceAll('-', '_')}`;
   return source === undefined ? own : `${own}_${createHash('sha256').update(source).digest('hex').slice(0, 8)}`;
 }

@@ -13,6 +13,7 @@ import {
 import type { Engine, QueryOptions } from '../engine/engine.ts';
 import { quoteIdentifier } from '../engine/sql.ts';
 import type { Relation } from '../lake/relation.ts';
+import { type ClickHousePlace, clickHousePlace } from '../queries/clickhouse-place.ts';
 import { enginePlace } from '../queries/engine-place.ts';
 import type { LeftOutQuery } from '../queries/inherited.ts';
 import type { PlacedQuery, QueryPlace, QuerySide, Ran } from '../queries/place.ts';
@@ -41,7 +42,7 @@ type QueryInput = Extract<TaskInput, { kind: 'query' }>;
 
 /**
  * Runs the step's queries on both sides, or against the rows that the manifest expects, and compares the results: in order where the outermost SELECT has
- * an ORDER BY, else as multisets. SQL runs in the task's engine, HogQL in PostHog.
+ * an ORDER BY, else as multisets. SQL runs in the task's engine or on a ClickHouse server, HogQL in PostHog.
  *
  * After an incremental sync the baseline is the snapshot as the pipeline's cursor can know it (seen-baseline.ts).
  *
@@ -77,7 +78,8 @@ export const runQuery: TaskHandler<QueryDetail> = async (context) => {
       });
     return { summary: summaryOf(results), detail: { queries: results, leftOut, notes: work.notes } };
   } finally {
-    // After a failure the engine's folder goes with the task; its error must not hide the task's.
+    // What could not be dropped is dropped when the run is cleaned up, or goes with the engine's folder; its error must not hide the task's.
+    await work.close().catch(() => undefined);
     await dropDatabases(engine, Object.values(databases)).catch(() => undefined);
   }
 };
@@ -126,12 +128,18 @@ class QueryWork {
   readonly #input: QueryInput;
   readonly #databases: Databases;
   readonly #postHog = new Map<string, QueryPlace>();
+  readonly #clickHouse = new Map<string, ClickHousePlace>();
 
   constructor(context: TaskContext, engine: Engine, input: QueryInput, databases: Databases) {
     this.#context = context;
     this.#engine = engine;
     this.#input = input;
     this.#databases = databases;
+  }
+
+  /** Removes what the queries have made outside the task's engine. */
+  async close(): Promise<void> {
+    await Promise.all([...this.#clickHouse.values()].map((place) => place.close()));
   }
 
   async runOne(query: QueryCase): Promise<Omit<QueryResult, 'name'>> {
@@ -178,8 +186,19 @@ class QueryWork {
 
   async #candidatePlace(query: QueryCase): Promise<{ readonly place: QueryPlace; readonly writing: Writing }> {
     if ('hogql' in query) return { place: await this.#postHogOf(query), writing: 'PostHog' };
+    if (query.clickhouse !== undefined)
+      return { place: await this.#clickHouseOf(query.clickhouse.secretRef.name), writing: 'Engine' };
     const place = enginePlace(this.#engine, { signal: this.#context.signal, writing: 'Engine' });
     return { place, writing: 'Engine' };
+  }
+
+  async #clickHouseOf(secretName: string): Promise<QueryPlace> {
+    const known = this.#clickHouse.get(secretName);
+    if (known !== undefined) return known;
+    const keys = await this.#context.secret(secretName);
+    const place = clickHousePlace(this.#context, this.#engine, { keys, secretName });
+    this.#clickHouse.set(secretName, place);
+    return place;
   }
 
   /** HogQL runs in PostHog on both sides; where the baseline cannot be read there, in the engine. */

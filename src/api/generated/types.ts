@@ -976,6 +976,20 @@ export interface QuerySpec {
    */
   sql?: string;
   /**
+   * The ClickHouse server where the SQL runs, on both sides, in databases of the run's own. Left out: the embedded engine.
+   */
+  clickhouse?: {
+    /**
+     * Secret with the keys `url` (of the HTTP interface), `user`, `password` and optionally `database`, `ca` and `cluster`.
+     */
+    secretRef: {
+      /**
+       * Name of the secret.
+       */
+      name: string;
+    };
+  };
+  /**
    * HogQL, run by PostHog's query endpoint on both sides where the baseline can be linked there, else on the candidate's.
    */
   hogql?: {
