@@ -34,7 +34,7 @@ export function viewName({ source, table }: TableReference): string {
  * date or time before 1900 or after 2299, which these types cannot hold, ends a query that uses the column (`unrepresentableColumn` tells
  * which), instead of being cut to the nearest that they can.
  */
-export function friendlySql(relation: Relation): string {
+export function friendlySql(relation: Pick<Relation, 'columns' | 'sql'>): string {
   const columns = relation.columns.map((field) => `${friendly(field)} AS ${quoteIdentifier(field.name)}`);
   return `SELECT ${columns.join(', ')} FROM (${relation.sql}) AS side`;
 }

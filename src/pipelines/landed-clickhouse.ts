@@ -18,6 +18,8 @@ export interface LandedInClickHouse {
   readonly table: string;
   /** What the snapshot holds: a String where it has a nested value is JSON text, a time where it has none with a zone is a wall clock. */
   readonly expected: ReadonlyMap<string, Field>;
+  /** Columns that were never the source's: they are not even looked at. */
+  readonly exclude?: readonly string[];
 }
 
 /**
@@ -34,8 +36,7 @@ export async function clickHouseRelation(
 ): Promise<Relation> {
   const client = clickHouseClient(connection, { signal });
   try {
-    const from = await sourceOf(client, connection, landed);
-    const columns = (await columnsOf(client, connection, landed)).map((column) => columnFor(column, landed));
+    const { from, columns } = await readingOf(client, connection, landed);
     const folder = join(engine.scratch, `clickhouse-${process.pid}-${sequence++}`);
     await mkdir(folder, { recursive: true });
     const file = join(folder, 'rows.parquet');
@@ -47,16 +48,20 @@ export async function clickHouseRelation(
     await requireAll(engine, relation, rows, landed);
     return relation;
   } catch (error) {
-    const column = error instanceof ParityError ? refusedColumn(error.message) : undefined;
-    if (column === undefined) throw error;
-    throw new ParityError(
-      'UnrepresentableValue',
-      `Reading ${landed.table}, its column ${column} holds a time with a part below the microsecond, which is not read exactly.`,
-      { subject: landed.table, cause: error, advice: 'Land it as DateTime64(6), or as text.' },
-    );
+    throw refusedTime(error, `Reading ${landed.table}`, landed.table) ?? error;
   } finally {
     client.close();
   }
+}
+
+/** The same as a SELECT for the server itself, which the table does not leave. Throws as `clickHouseRelation` does, but for values, which are refused when they are read. */
+export async function clickHouseSelect(
+  client: ClickHouseClient,
+  connection: Connection,
+  landed: LandedInClickHouse,
+): Promise<{ readonly columns: readonly Field[]; readonly sql: string }> {
+  const { from, columns } = await readingOf(client, connection, landed);
+  return { columns: columns.map(({ field }) => field), sql: arrivedQuery(columns, `(${travelQuery(from, columns)})`) };
 }
 
 let sequence = 0;
@@ -75,6 +80,32 @@ interface ReadColumn {
   readonly value: string;
   /** The type that this travels as; text for a nested value. */
   readonly type: string;
+}
+
+async function readingOf(
+  client: ClickHouseClient,
+  connection: Connection,
+  landed: LandedInClickHouse,
+): Promise<{ readonly from: string; readonly columns: readonly ReadColumn[] }> {
+  const from = await sourceOf(client, connection, landed);
+  const found = await columnsOf(client, connection, landed);
+  const columns = found.filter(({ name }) => landed.exclude?.includes(name) !== true);
+  return { from, columns: columns.map((column) => columnFor(column, landed)) };
+}
+
+/** Exact values under names of the project's own: an alias would be taken for the column of that name in the other values. */
+function travelQuery(from: string, columns: readonly ReadColumn[]): string {
+  const values = columns.map(({ value, type }, index) => `CAST(${value}, ${quoteString(type)}) AS ${ownName(index)}`);
+  return `SELECT ${values.join(', ')} FROM ${from}`;
+}
+
+/** The canonical values of what `travelQuery` gave, under the columns' names. */
+function arrivedQuery(columns: readonly ReadColumn[], from: string): string {
+  const values = columns.map(({ field }, index) => {
+    const value = isNested(field.type) ? canonicalJsonFromText(ownName(index), field.type) : ownName(index);
+    return `${value} AS ${quoteIdentifier(field.name)}`;
+  });
+  return `SELECT ${values.join(', ')} FROM ${from}`;
 }
 
 /** The table, as a FROM names it. */
@@ -191,10 +222,17 @@ function micros(column: string, digits: number, name: string): string {
 }
 
 /** A column's name inside an error of ours that the server hands back. */
-const mark = '⟦parity⟧';
+const mark = '⟦nanoseconds⟧';
 
-function refusedColumn(message: string): string | undefined {
-  return message.split(mark)[1];
+/** The error for a time with nanoseconds, where that is what the server's error says. */
+export function refusedTime(error: unknown, doing: string, subject: string): ParityError | undefined {
+  const column = error instanceof ParityError ? error.message.split(mark)[1] : undefined;
+  if (column === undefined) return undefined;
+  return new ParityError(
+    'UnrepresentableValue',
+    `${doing}, its column ${column} holds a time with a part below the microsecond, which is not read exactly.`,
+    { subject, cause: error, advice: 'Land it as DateTime64(6), or as text.' },
+  );
 }
 
 /** Counted by reading a column or none, and not from what the server has noted of the table. */
@@ -207,13 +245,9 @@ async function countOf(client: ClickHouseClient, from: string): Promise<number> 
 
 function relationOver(columns: readonly ReadColumn[], file: string, rows: number, name: string): Relation {
   const structure = columns.map(({ type }, index) => `${ownName(index)} ${type}`).join(', ');
-  const values = columns.map(({ field }, index) => {
-    const value = isNested(field.type) ? canonicalJsonFromText(ownName(index), field.type) : ownName(index);
-    return `${value} AS ${quoteIdentifier(field.name)}`;
-  });
   return {
     columns: columns.map(({ field }) => field),
-    sql: `SELECT ${values.join(', ')} FROM file(${quoteString(file)}, Parquet, ${quoteString(structure)})`,
+    sql: arrivedQuery(columns, `file(${quoteString(file)}, Parquet, ${quoteString(structure)})`),
     rows,
     sizeBytes: undefined,
     name,

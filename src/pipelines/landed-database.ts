@@ -194,7 +194,7 @@ function expectedColumns(
 }
 
 /** The snapshot's columns, without those that were never the source's. */
-async function snapshotFields(context: TaskContext, table: string): Promise<readonly Field[]> {
+export async function snapshotFields(context: TaskContext, table: string): Promise<readonly Field[]> {
   const declared = context.file.spec.snapshot.tables.find(({ name }) => name === table);
   const version = await snapshotVersion(context, table, 'Target');
   const { schema } = await readDeltaSnapshot(context.workspace, snapshotPath(table), version);

@@ -1,11 +1,22 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { checkQuery, friendlySql, referencesOf, viewName, withViews } from '../compare/query-sql.ts';
+import {
+  checkQuery,
+  friendlySql,
+  referencesOf,
+  type TableReference,
+  viewName,
+  withViews,
+} from '../compare/query-sql.ts';
 import { type ResultSet, resultQuery, takeResult } from '../compare/result-sets.ts';
 import type { Engine } from '../engine/engine.ts';
 import { quoteIdentifier } from '../engine/sql.ts';
 import type { Relation } from '../lake/relation.ts';
 import { engineType } from '../lake/relation-types.ts';
+import { outputOf } from '../pipelines/contract.ts';
+import { clickHouseSelect, refusedTime } from '../pipelines/landed-clickhouse.ts';
+import { snapshotFields } from '../pipelines/landed-database.ts';
+import { landingDatabase } from '../pipelines/outputs.ts';
 import { type ClickHouseClient, clickHouseAccess, clickHouseClient } from '../sources/clickhouse-client.ts';
 import { dropClickHouseDatabases, onCluster } from '../sources/clickhouse-database.ts';
 import { parseConnection } from '../sources/connection.ts';
@@ -57,10 +68,15 @@ export function clickHousePlace(
         const view = viewName(reference);
         const key = `${side.word} ${view}`;
         if (filled.has(key)) continue;
-        const data = { database, table: `parity~${filled.size}` };
-        const relation = await side.relationOf(reference);
-        await fill(client, engine, relation, data, signal);
-        const rows = { ...relation, sql: `SELECT * FROM ${named(data)}` };
+        const rows =
+          (await landedHere(context, client, secretName, side, reference)) ??
+          (await copied(
+            client,
+            engine,
+            await side.relationOf(reference),
+            { database, table: `parity~${filled.size}` },
+            signal,
+          ));
         await client.text(
           `CREATE OR REPLACE VIEW ${named({ database, table: view })}${onCluster(database)} AS ${friendlySql(rows)}`,
         );
@@ -86,7 +102,8 @@ export function clickHousePlace(
         const result: ResultSet = await takeResult(engine, file, columns, `${side.database}.parity_result`, { signal });
         return { result, isOrdered };
       } catch (thrown) {
-        const error = inEngine(toParityError(thrown), query, side);
+        const doing = `Query ${query.name} on the ${side.word}: of a table that it reads`;
+        const error = refusedTime(thrown, doing, query.name) ?? inEngine(toParityError(thrown), query, side);
         if (error.code !== 'QueryFailed') throw error;
         return { failed: error };
       }
@@ -122,14 +139,45 @@ function named({ database, table }: Place): string {
   return `${quoteIdentifier(database.database)}.${quoteIdentifier(table)}`;
 }
 
+type Rows = Pick<Relation, 'columns' | 'sql'>;
+
+/** What the candidate has landed on this very server is read where it is. */
+async function landedHere(
+  context: TaskContext,
+  client: ClickHouseClient,
+  secretName: string,
+  { word, side, sourceOf }: QuerySide,
+  reference: TableReference,
+): Promise<Rows | undefined> {
+  // A baseline may be another than what lies there: what the pipeline's cursor can have seen.
+  if (word !== 'candidate' || side.kind !== 'pipeline') return undefined;
+  const { spec } = context.file;
+  const pipeline = spec.pipelines.find(({ name }) => name === side.pipeline);
+  const source = sourceOf(reference);
+  if (pipeline === undefined || source === undefined || !('outputs' in pipeline)) return undefined;
+  const { outputs } = pipeline;
+  if (outputs.kind !== 'database' || outputs.server?.engine !== 'ClickHouse') return undefined;
+  if (outputs.server.secretRef.name !== secretName) return undefined;
+  const { table } = reference;
+  const output = outputOf(pipeline, context, source, table);
+  if (output.format !== 'Table') return undefined;
+  const fields = await snapshotFields(context, table);
+  return await clickHouseSelect(client, await landingDatabase(pipeline, outputs.server, context), {
+    name: output.table,
+    table,
+    expected: new Map(fields.map((field) => [field.name, field])),
+    exclude: spec.snapshot.tables.find(({ name }) => name === table)?.exclude ?? [],
+  });
+}
+
 /** Makes a table of the relation's columns in canonical types, and streams its rows there. Throws `CorruptTable` where not all have arrived. */
-async function fill(
+async function copied(
   client: ClickHouseClient,
   engine: Engine,
   relation: Relation,
   place: Place,
   signal: AbortSignal,
-): Promise<void> {
+): Promise<Rows> {
   const columns = relation.columns.map(({ name, type }) => `${quoteIdentifier(name)} ${engineType(type)}`);
   const isReplicated = clickHouseAccess(place.database).cluster !== undefined;
   const target = named(place);
@@ -142,7 +190,7 @@ async function fill(
   });
   const [arrived] = await client.rows(`SELECT count() AS n FROM ${target}`);
   const rows = relation.rows ?? (await countOf(engine, relation, signal));
-  if (Number(arrived?.n) === rows) return;
+  if (Number(arrived?.n) === rows) return { columns: relation.columns, sql: `SELECT * FROM ${target}` };
   throw new ParityError(
     'CorruptTable',
     `Bringing ${relation.name} to ClickHouse, ${arrived?.n} rows arrived where it has ${rows}.`,

@@ -142,16 +142,22 @@ describe('a run of a command', function () {
     );
   });
 
-  it('that lands in ClickHouse (the embedded engine behind its HTTP interface) is read there, and the database goes with the run', async () => {
+  it('that lands in ClickHouse (the embedded engine behind its HTTP interface) is read and asked there, and the databases go with the run', async () => {
     const server = await sharedClickHouse();
+    const clickhouse = { secretRef: { name: 'landing' } };
+    const sql = 'SELECT carrier, max(updated_at) FROM {{airlines}} GROUP BY carrier ORDER BY carrier';
     const { result, left } = await runWith(
       'Load',
       { outputs: { database: { engine: 'ClickHouse', secretRef: { name: 'landing' } } } },
       undefined,
       { landing: server.secret },
+      { queries: [{ name: 'latest', sql, clickhouse, expect: { sameAs: 'Baseline' } }] },
     );
     expect(result.exitCode, result.stdout + result.stderr).to.equal(0);
     expect(left).to.equal('nothing');
+    const views = (await server.seen()).filter((statement) => statement.startsWith('CREATE OR REPLACE VIEW'));
+    // What has landed is read where it lies; the other side's rows were brought there.
+    expect(views.map((statement) => statement.includes(' FINAL'))).to.deep.equal([false, true]);
     const client = clickHouseClient(server.connection);
     expect(await client.rows(`SELECT name FROM system.databases WHERE name LIKE 'parity\\_%'`)).to.deep.equal([]);
     client.close();
@@ -255,12 +261,16 @@ async function runWith(
   more: object = {},
   inPlace: (place: Place) => object = () => ({}),
   secrets: Readonly<Record<string, Readonly<Record<string, string>>>> = {},
+  ofRun: object = {},
 ): Promise<End> {
   const place = await Place.open();
   try {
     await mkdir(join(place.root, 'elsewhere'));
     for (const [name, keys] of Object.entries(secrets)) await place.secret(name, keys);
-    const result = await place.parity(['run', await place.manifest(specOf(behaviour, { ...more, ...inPlace(place) }))]);
+    const result = await place.parity([
+      'run',
+      await place.manifest({ ...specOf(behaviour, { ...more, ...inPlace(place) }), ...ofRun }),
+    ]);
     const left = await place.expectNothingLeft().then(
       () => 'nothing',
       (error: unknown) => String(error),
