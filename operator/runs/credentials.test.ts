@@ -53,19 +53,20 @@ describe('credentials', () => {
     expect(secret).to.deep.equal({ name: 'source-shop', secretName: 'parity-0f8fad5b-shop' });
   });
 
-  it('of PostHog reach only the queries that run there, and what reads inherited ones', () => {
+  it('of PostHog and ClickHouse reach only the queries that run there, and what reads inherited ones', () => {
     const common = { expect: { sameAs: 'Baseline' }, timeoutSeconds: 60 } as const;
     const hogql = { query: 'SELECT 1', pageBy: [], secretRef: { name: 'posthog' } };
     const files = { location: 's3://queries', secretRef: { name: 'files' } };
     const asking = spec({
       queries: [
         { ...common, name: 'plain', sql: 'SELECT 1' },
+        { ...common, name: 'served', sql: 'SELECT 1', clickhouse: { secretRef: { name: 'clickhouse' } } },
         { ...common, name: 'hog', hogql },
         { ...common, name: 'saved', inherited: { from: { files }, secretRef: { name: 'other' } } },
       ],
       scenario: [
         ...scenario.fullOnly,
-        ...['plain', 'hog', 'saved'].map((name) => ({ name, query: { names: [name] } })),
+        ...['plain', 'served', 'hog', 'saved'].map((name) => ({ name, query: { names: [name] } })),
       ],
     });
     const found = { ...common, name: 'saved/daily', hogql: { query: 'SELECT 1', pageBy: [] } };
@@ -78,12 +79,13 @@ describe('credentials', () => {
     expect(given).to.deep.equal([
       ['resolve', 'files', 'other'],
       ['plain-query-0'],
+      ['served-query-0', 'clickhouse'],
       ['hog-query-0', 'posthog'],
       ['saved-query-0', 'other'],
     ]);
     expect(tasks.find(({ id }) => id === 'saved-query-0')?.input).to.have.deep.property('queries', ['saved/daily']);
-    expect(namedSecrets(asking)).to.have.members(['files', 'other', 'posthog']);
-    expect(secretsOfFinalization(asking)).to.have.members(['other', 'posthog']);
+    expect(namedSecrets(asking)).to.have.members(['files', 'other', 'posthog', 'clickhouse']);
+    expect(secretsOfFinalization(asking)).to.have.members(['other', 'posthog', 'clickhouse']);
   });
 
   it('are asked for at the start, all of them, and those that removing needs are copied', () => {

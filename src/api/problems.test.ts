@@ -168,6 +168,25 @@ const RULES: readonly Case[] = [
     'run.yaml:25:13: spec.queries[q]: exactly one of sql, hogql, inherited',
   ],
   [
+    'HogQL on a ClickHouse server',
+    withSpec(
+      'queries: [{ name: q, hogql: { query: s }, clickhouse: { secretRef: { name: ch } }, expect: { rows: [] } }]',
+    ),
+    'run.yaml:25:45: spec.queries[q].clickhouse: on a ClickHouse server only SQL runs: sql, or inherited.files',
+  ],
+  [
+    'queries of PostHog on a ClickHouse server',
+    withSpec(
+      'queries: [{ name: q, clickhouse: { secretRef: { name: ch } }, inherited: { posthog: {} }, expect: { sameAs: Baseline } }]',
+    ),
+    'run.yaml:25:24: spec.queries[q].clickhouse: on a ClickHouse server only SQL runs: sql, or inherited.files',
+  ],
+  [
+    'a ClickHouse server without its secret',
+    withSpec('queries: [{ name: q, sql: s, clickhouse: {}, expect: { sameAs: Baseline } }]'),
+    'run.yaml:25:32: spec.queries[q].clickhouse.secretRef: missing; add it: Secret with the keys `url` (of the HTTP interface), `user`, `password` and optionally `database`, `ca` and `cluster`.',
+  ],
+  [
     'rows for inherited queries',
     withSpec('queries: [{ name: q, inherited: { files: { location: "file:q" } }, expect: { rows: [] } }]'),
     'run.yaml:25:13: spec.queries[q]: inherited queries are compared with the baseline: expect { sameAs: Baseline }',
