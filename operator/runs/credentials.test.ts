@@ -77,7 +77,7 @@ describe('credentials', () => {
       return task.input.kind === 'query' || task.input.kind === 'resolve' ? [[task.id, ...names]] : [];
     });
     expect(given).to.deep.equal([
-      ['resolve', 'files', 'other'],
+      ['resolve', 'files', 'other', 'posthog'],
       ['plain-query-0'],
       ['served-query-0', 'clickhouse'],
       ['hog-query-0', 'posthog'],

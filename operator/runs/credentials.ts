@@ -28,7 +28,8 @@ export function secretsOfTask({ input }: Pick<Task, 'input'>, spec: ResolvedSpec
   wanted.push(...pipelineSecrets({ ...spec, pipelines: pipelinesOf(input, spec) }));
   if (input.kind === 'query')
     wanted.push(...querySecrets(spec, input.queries), ...clickHouseSecrets(spec, input.queries));
-  if (input.kind === 'resolve') wanted.push(...inheritedSecrets(spec));
+  // The first task tries PostHog too.
+  if (input.kind === 'resolve') wanted.push(...inheritedSecrets(spec), ...querySecrets(spec));
   const own = wanted.flatMap((name) => (name === undefined ? [] : [{ name, secretName: name }]));
   const sources = sourcesOf(input, spec).map((source) => ({
     name: sourceSecret(source),

@@ -133,7 +133,8 @@ function isWithName(tokens: readonly Token[], i: number): boolean {
 function isBeforeTable(tokens: readonly Token[], i: number): boolean {
   const token = tokens[i];
   if (token === undefined) return false;
-  if (isWord(token, 'JOIN')) return true;
+  // ARRAY JOIN takes a column.
+  if (isWord(token, 'JOIN')) return !isWord(tokens[i - 1], 'ARRAY');
   const clause = clauseBefore(tokens, i);
   if (isWord(token, 'FROM')) return clause !== undefined;
   return token.text === ',' && token.kind === 'sign' && clause === 'FROM';

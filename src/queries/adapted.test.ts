@@ -28,6 +28,11 @@ const cases: readonly [string, FoundQuery['language'], string | RegExp | undefin
     'HogQL',
     "SELECT count() FROM {{orders}} AS `postgres_orders`, (SELECT * FROM events WHERE timestamp >= toDateTime('2026-01-01T00:00:00Z') AND timestamp < toDateTime('2026-02-01T00:00:00Z')) AS `events` WHERE 1",
   ],
+  [
+    'SELECT t FROM postgres_orders o LEFT ARRAY JOIN o.tags AS t, o.other AS u',
+    'SQL',
+    'SELECT t FROM {{orders}} o LEFT ARRAY JOIN o.tags AS t, o.other AS u',
+  ],
   ['SELECT 1 FROM other', 'SQL', undefined],
   ["SELECT 'postgres_orders'", 'SQL', undefined],
   ['SELECT now() FROM postgres_orders', 'HogQL', /^calls now\(\), which gives another result each time$/],

@@ -43,7 +43,7 @@ export async function readHogQl(
   try {
     return await (request.pageBy.length === 0 ? onePage(request, ask, onRows) : pages(request, ask, onRows));
   } catch (error) {
-    await giveUp(request, asked);
+    if (signal.aborted) await giveUp(request, asked);
     if (expired.aborted && !request.signal.aborted)
       throw new ParityError('Timeout', `PostHog did not answer within ${request.timeoutSeconds} s`);
     throw error instanceof PostHogRefusal ? refused(error) : error;

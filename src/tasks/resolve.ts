@@ -4,13 +4,14 @@ import { checkApart, openLake, planTables } from '../lake/snapshot-lake.ts';
 import type { TablePlan } from '../lake/snapshot-plan.ts';
 import type { Location } from '../lake/store.ts';
 import { readInherited } from '../queries/inherited.ts';
+import { checkPostHog } from '../queries/preflight.ts';
 import { probeReports } from '../report/write.ts';
 import { withReports } from './report.ts';
 import type { Resolution, ResolvedTableVersion, TaskHandler } from './task.ts';
 
 /**
  * Reads the logs of all tables: pins versions, counts rows and bytes, checks limits and the columns that the manifest names, and that a report can
- * be written. Nothing is copied yet, so whatever can be known to fail, fails here. Throws the errors of `planTables` and `checkApart`.
+ * be written, and that PostHog answers where queries run there. Nothing is copied yet, so whatever can be known to fail, fails here. Throws the errors of `planTables` and `checkApart`.
  */
 export const runResolve: TaskHandler<Resolution> = async (context) => {
   const { spec } = context.file;
@@ -22,6 +23,7 @@ export const runResolve: TaskHandler<Resolution> = async (context) => {
     const plans = await planTables(lake, spec.snapshot, context.signal);
     await withReports(context, (store) => probeReports(store, context.file.run));
     const tables = plans.map(toVersion);
+    await checkPostHog(context);
     const hasInherited = spec.queries.some((query) => 'inherited' in query);
     const inherited = hasInherited ? { inherited: await readInherited(context) } : {};
     const total = (value: (table: ResolvedTableVersion) => number) =>

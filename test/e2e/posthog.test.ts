@@ -6,6 +6,7 @@ import { expect } from 'chai';
 import { type PostHog, startPostHog } from '../support/posthog/start.ts';
 import type { Defect } from '../support/posthog/state.ts';
 import { type ExampleTable, Place, smallSpec } from '../support/runs.ts';
+import { startSeaweedFs } from '../support/seaweedfs.ts';
 
 describe('a run of PostHog (a server written from its routes)', function () {
   this.timeout(600_000);
@@ -29,9 +30,11 @@ describe('a run of PostHog (a server written from its routes)', function () {
     tables: readonly ExampleTable[],
     defects: readonly Defect[] = [],
     queries: readonly object[] = [],
+    more: object = {},
+    keys: Readonly<Record<string, string>> = {},
   ): Promise<string> {
     posthog = await startPostHog({ bucket: { location: pathToFileURL(bucket).href }, defects, ...production });
-    await place.secret('posthog', posthog.secret);
+    await place.secret('posthog', { ...posthog.secret, ...keys });
     return await place.manifest({
       ...smallSpec(tables),
       pipelines: [
@@ -43,12 +46,14 @@ describe('a run of PostHog (a server written from its routes)', function () {
       ],
       comparison: { profile: 'PostHog' },
       queries,
+      ...more,
     });
   }
 
   async function expectNothingLeft(): Promise<void> {
     await place.expectNothingLeft();
-    expect((await posthog.seen()).sources, 'sources in PostHog').to.deep.equal([]);
+    const { sources, linked } = await posthog.seen();
+    expect({ sources, linked }, 'left in PostHog').to.deep.equal({ sources: [], linked: [] });
     expect(await readdir(bucket), 'folders in its bucket').to.deep.equal([]);
   }
 
@@ -79,24 +84,39 @@ describe('a run of PostHog (a server written from its routes)', function () {
         ...sameAsBaseline,
       },
     ];
-    const result = await place.parity(['run', await manifestOf(['airlines', 'airports'], [], queries)]);
+    const s3 = await startSeaweedFs();
+    try {
+      await place.secret('workspace', { ...s3.admin });
+      const workspace = { location: 's3://', endpoint: s3.endpoint, secretRef: { name: 'workspace' } };
+      const manifest = await manifestOf(['airlines', 'airports'], [], queries, { workspace }, { ...s3.reader });
+      await passes(manifest);
+      expect(await s3.buckets(), 'buckets').to.deep.equal([]);
+    } finally {
+      await s3.stop();
+    }
+  });
+
+  async function passes(manifest: string): Promise<void> {
+    const result = await place.parity(['run', manifest]);
     expect(result.exitCode, result.stdout + result.stderr).to.equal(0);
     expect(result.stdout).to.match(/^Passed {2}run: .* and 5 queries without a difference$/m);
     const lines = result.stdout.split('\n').map((line) => line.replace(/127\.0\.0\.1:\d+/, 'HOST').trim());
     expect(lines).to.include.members([
-      '✓ query names: equal, 17 rows (ran in the embedded engine (baseline), PostHog at HOST (candidate))',
+      '✓ query names: equal, 17 rows (ran in PostHog at HOST)',
       '✓ query views: equal, 2 rows (ran in the manifest (baseline), PostHog at HOST (candidate))',
       '✓ query files/counts-1: equal, 1 row',
-      '✓ query production/carriers: equal, 1 row (ran in the embedded engine (baseline), PostHog at HOST (candidate))',
-      '✓ query production/letters: equal, 1 row (ran in the embedded engine (baseline), PostHog at HOST (candidate))',
+      '✓ query production/carriers: equal, 1 row (ran in PostHog at HOST)',
+      '✓ query production/letters: equal, 1 row (ran in PostHog at HOST)',
       '4 inherited queries could not run:',
       '– files/counts-2: reads elsewhere, which is no table of the run',
       '– production/of-today: calls today(), which gives another result each time',
       '– production/trend: is a TrendsQuery, which has no SQL of its own',
     ]);
-    expect(result.stdout).to.match(/– production\/unknown: Query production\/unknown on the baseline: .*hogqlOnly/);
+    expect(result.stdout).to.match(
+      /– production\/unknown: Query production\/unknown on the baseline: PostHog says: .*hogqlOnly/,
+    );
     await expectNothingLeft();
-  });
+  }
 
   it('fails where the first chunk lands twice, and shows the rows of a query that differ', async () => {
     const queries = [{ name: 'count', hogql: { query: 'SELECT count() FROM {{airlines}}' }, ...sameAsBaseline }];
@@ -109,6 +129,19 @@ describe('a run of PostHog (a server written from its routes)', function () {
     expect(result.stdout).to.match(
       /✗ query count: 1 of 1 row differs \(ran in the embedded engine \(baseline\), PostHog at/,
     );
+    await expectNothingLeft();
+  });
+
+  it('is Errored before anything is copied where the key of a query is wrong, and leaves nothing there', async () => {
+    const hogql = { query: 'SELECT 1 FROM {{airlines}}', secretRef: { name: 'other' } };
+    const manifest = await manifestOf(['airlines'], [], [{ name: 'count', hogql, ...sameAsBaseline }]);
+    await place.secret('other', { ...posthog.secret, key: 'phx_wrong' });
+    const result = await place.parity(['run', manifest]);
+    expect(result.exitCode, result.stdout + result.stderr).to.equal(2);
+    expect(result.stdout).to.match(
+      /Trying the PostHog that queries run in: .*does not know the key of secret other \(401\)/,
+    );
+    expect(result.stdout).to.not.match(/copy airlines/);
     await expectNothingLeft();
   });
 
