@@ -74,10 +74,17 @@ export async function readKeys(
   return secret === undefined ? undefined : keysOf(secret);
 }
 
-/** The keys that a Secret holds, decoded. */
+/** The keys that a Secret holds, decoded. From here on their values appear in no log, but for those that are no secret (host, user, …). */
 export function keysOf(secret: Secret): Readonly<Record<string, string>> {
+  const keys = decodeKeys(secret);
+  protectKeys(keys);
+  return keys;
+}
+
+/** The same, for a Secret whose keys have names of our own: the reader says what of it is secret. */
+export function decodeKeys(secret: Secret): Readonly<Record<string, string>> {
   const data: Readonly<Record<string, unknown>> = { ...secret.data };
-  const keys = Object.fromEntries(
+  return Object.fromEntries(
     // A value made with `echo` ends with a newline that is no part of it, as in mounted files.
     Object.entries(data).map(([key, value]) => [
       key,
@@ -86,8 +93,6 @@ export function keysOf(secret: Secret): Readonly<Record<string, string>> {
         .replace(/\r?\n$/, ''),
     ]),
   );
-  protectKeys(keys);
-  return keys;
 }
 
 /** Keys as a Secret holds them. */

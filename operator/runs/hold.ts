@@ -3,8 +3,9 @@ import type { KubeClient } from '../../src/kube/client.ts';
 import { isKubeError } from '../../src/kube/error.ts';
 import { type ObjectName, type Secret, secrets } from '../../src/kube/objects.ts';
 import { ParityError } from '../../src/support/error.ts';
+import { protectKeys } from '../../src/support/secrets.ts';
 import type { RunIdentity } from '../../src/tasks/task.ts';
-import { encodeKeys, keysOf } from './credentials.ts';
+import { decodeKeys, encodeKeys } from './credentials.ts';
 import { holdFinalizer, holdName, isOfRun, runLabels } from './names.ts';
 import type { Hold } from './types.ts';
 
@@ -89,11 +90,12 @@ export function decodeHold(secret: Secret): Hold {
   const keys: Readonly<Record<string, unknown>> = { ...secret.data };
   try {
     const { secretKeys, ...hold }: Packed = JSON.parse(gunzipSync(Buffer.from(String(keys.spec), 'base64')).toString());
-    const held = keysOf(secret);
-    const copies = Object.entries(secretKeys).map(([name, keys]) => [
-      name,
-      Object.fromEntries(keys.map((key) => [key, held[secretKey(name, key)] ?? ''])),
-    ]);
+    const held = decodeKeys(secret);
+    const copies = Object.entries(secretKeys).map(([name, keys]) => {
+      const copy = Object.fromEntries(keys.map((key) => [key, held[secretKey(name, key)] ?? '']));
+      protectKeys(copy);
+      return [name, copy] as const;
+    });
     return { ...hold, secrets: Object.fromEntries(copies) };
   } catch (error) {
     const { namespace, name } = secret.metadata;

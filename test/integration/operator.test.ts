@@ -8,6 +8,7 @@ import { abandonAnnotation, cleanupFinalizer, holdName } from '../../operator/ru
 import { namespaces, secrets } from '../../src/kube/objects.ts';
 import { type RunObject, runs } from '../../src/kube/runs.ts';
 import { formatConnection } from '../../src/sources/connection.ts';
+import { redact } from '../../src/support/log.ts';
 import { type ControlPlane, startControlPlane } from '../support/control-plane.ts';
 import { databasesOf, rowsOf, sharedServer } from '../support/databases.ts';
 import { eventually } from '../support/eventually.ts';
@@ -78,6 +79,9 @@ describe('the operator, with tasks as processes beside it', function () {
       const own = await databasesOf(ended.metadata.uid);
       expect(own).to.have.length(1);
       expect(await rowsOf({ ...connection, database: own[0] ?? '' }, 'planes')).to.be.greaterThan(1_000);
+      const { host, user, database, password } = connection;
+      expect(redact(`${user}@${host}/${database}`), 'no secrets').to.equal(`${user}@${host}/${database}`);
+      expect(redact(password)).to.not.contain(password);
       await installation.kube.delete(secrets, name);
       await installation.delete('failing');
       await installation.untilGone('failing');
