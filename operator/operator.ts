@@ -56,6 +56,8 @@ export interface StartOptions extends FreezeOptions {
   /** First and longest wait after a reconcile that failed, in ms. Default 500 and 300,000. */
   readonly retryBaseMs?: number;
   readonly retryMaxMs?: number;
+  /** How long the image of tasks may be pulled in vain, in ms: its registry may be restarting. Default 120,000. */
+  readonly pullPatienceMs?: number;
   /** Time that work has to end when the operator is stopped, in ms. Default 10,000. */
   readonly graceMs?: number;
   /** Where servers in the cluster are reached from this process. Default: by their own address, as from any pod. */
@@ -201,7 +203,7 @@ class Work {
     this.#processes = new ProcessExecutor({ stateDir, onChange, ...(taskEntry === undefined ? {} : { taskEntry }) });
     this.#embedded = new EmbeddedSources({ stateDir, onChange, ...(startServer === undefined ? {} : { startServer }) });
     this.#hands = {
-      executor: new PipelineJobs(options.executor === 'Jobs' ? new JobExecutor() : this.#processes),
+      executor: new PipelineJobs(options.executor === 'Jobs' ? new JobExecutor(options) : this.#processes),
       providerOf: ({ provider }) => this.#providerOf(provider.kind),
     };
   }

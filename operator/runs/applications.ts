@@ -17,7 +17,7 @@ type ArgoCD = NonNullable<OperatorOptions['argocd']>;
 type ArgoCDSource = Extract<ResolvedProvider, { readonly kind: 'argocd' }>;
 
 /** Argo CD takes up a new Application, or one to delete, within seconds; when it has not for so long, it is said. */
-const patienceMs = 60_000;
+const patienceMs = 30_000;
 /** After an operation has failed for good, another is started no sooner than this. */
 const retryMs = 30_000;
 

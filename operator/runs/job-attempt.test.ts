@@ -49,6 +49,18 @@ const cases: readonly {
     isGone: true,
   },
   {
+    what: 'a container that ended well, before its pod says so',
+    pod: ended({ exitCode: 0 }, 'Running'),
+    is: 'Succeeded',
+    isGone: true,
+  },
+  {
+    what: 'a container that failed, before its pod says why',
+    pod: ended({ exitCode: 137 }, 'Running'),
+    is: 'Running',
+    isGone: false,
+  },
+  {
     what: 'a task that said how it failed',
     pod: ended({
       exitCode: 1,

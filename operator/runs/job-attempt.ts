@@ -12,6 +12,8 @@ export interface JobSeen {
   readonly pods: readonly Pod[];
   /** Secrets that its pod mounts and that are not there. */
   readonly missingSecrets: readonly string[];
+  /** How long its image may be pulled in vain, in ms. Default 120,000. */
+  readonly pullPatienceMs?: number | undefined;
 }
 
 /** What a Job is called where it fails, and what helps. */
@@ -66,7 +68,7 @@ export function jobState(seen: JobSeen, words: JobWords, now: Date): JobState {
   const isGone = pods.every(isOver);
   // Whoever has it deleted has it begun again, or wants nothing of it any more.
   if (job.metadata.deletionTimestamp !== undefined) return { ...about, state: { kind: 'Running' }, isGone: false };
-  if (hasCondition(job, 'Complete') || (pods.length > 0 && pods.every(({ status }) => status?.phase === 'Succeeded')))
+  if (hasCondition(job, 'Complete') || (pods.length > 0 && pods.every(hasSucceeded)))
     return { ...about, ...endOf(seen), state: { kind: 'Exited' }, isGone };
   if (hasCondition(job, 'Failed') || (pods.length > 0 && pods.every(isOver)))
     return { ...about, ...endOf(seen), state: { kind: 'Exited', failure: failureOf(seen, words) }, isGone };
@@ -105,8 +107,17 @@ function taskWords({ metadata }: Job): JobWords {
 }
 
 /** Whether nothing in the pod runs any more. */
-export function isOver({ status }: Pod): boolean {
-  return status?.phase === 'Succeeded' || status?.phase === 'Failed';
+export function isOver(pod: Pod): boolean {
+  return pod.status?.phase === 'Failed' || hasSucceeded(pod);
+}
+
+/**
+ * Also when its containers have ended well and the kubelet has not said so of the pod, which takes it a second more. Containers that failed say less than
+ * their pod will: who took it from its node, and why.
+ */
+function hasSucceeded({ spec, status }: Pod): boolean {
+  const ended = (status?.containerStatuses ?? []).filter(({ state }) => state?.terminated?.exitCode === 0);
+  return status?.phase === 'Succeeded' || (ended.length > 0 && ended.length === spec?.containers.length);
 }
 
 /** Whether the pod has a node but its containers can't begin: then a Secret that it mounts may be missing. */
@@ -217,7 +228,11 @@ function stuckFor(
     case 'ImagePullBackOff':
     case 'RegistryUnavailable':
     case 'ImageInspectError':
-      return given(pullPatienceMs, unpulled(words, pod, said).error.message, unpulled(words, pod, said));
+      return given(
+        seen.pullPatienceMs ?? pullPatienceMs,
+        unpulled(words, pod, said).error.message,
+        unpulled(words, pod, said),
+      );
     case 'CreateContainerConfigError': {
       const text = `${what}: its container lacks something that it names: ${said}`;
       const help = 'Make what is missing (a Secret, a key of it), and start another run.';

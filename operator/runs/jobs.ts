@@ -9,7 +9,7 @@ import type { Task, TaskId } from '../../src/run/types.ts';
 import { ParityError } from '../../src/support/error.ts';
 import { taskTitle } from '../../src/tasks/title.ts';
 import { secretsOfTask } from './credentials.ts';
-import { attemptOf, isCreating, isOver } from './job-attempt.ts';
+import { attemptOf, isCreating, isOver, type JobSeen } from './job-attempt.ts';
 import { isOfRun, jobName, labels, ofRun, ownedBy, runLabels } from './names.ts';
 import type { Attempt, Removed, Scope, TaskExecutor } from './types.ts';
 
@@ -24,12 +24,19 @@ export const graceSeconds = 10;
 
 /** Tasks as Jobs, one for each attempt. Kubernetes carries them out; what they came to lies in the workspace. */
 export class JobExecutor implements TaskExecutor {
+  readonly #pullPatienceMs: JobSeen['pullPatienceMs'];
+
+  constructor({ pullPatienceMs }: Pick<JobSeen, 'pullPatienceMs'> = {}) {
+    this.#pullPatienceMs = pullPatienceMs;
+  }
+
   async observe(scope: Scope): Promise<readonly Attempt[]> {
     const { jobs, podsOf } = await list(scope);
     const now = scope.now();
     const attempts = jobs.map(async (job) => {
       const own = podsOf(job);
-      return attemptOf({ job, pods: own, missingSecrets: await missingSecrets(scope, own) }, now);
+      const seen = { job, pods: own, missingSecrets: await missingSecrets(scope, own) };
+      return attemptOf({ ...seen, pullPatienceMs: this.#pullPatienceMs }, now);
     });
     return (await Promise.all(attempts)).filter((attempt) => attempt !== undefined);
   }

@@ -1,26 +1,15 @@
 import { fileURLToPath } from 'node:url';
 import { expect } from 'chai';
-import { publishConnection } from '../../operator/runs/connections.ts';
-import type { SourceProvider } from '../../operator/runs/types.ts';
 import { type Job, jobs, type Pod, pods, secrets } from '../../src/kube/objects.ts';
 import { labels, type RunObject } from '../../src/kube/runs.ts';
 import { type ControlPlane, startControlPlane } from '../support/control-plane.ts';
+import { carryOutCrowd, readySources } from '../support/crowd.ts';
 import { eventually } from '../support/eventually.ts';
 import { Kubelet } from '../support/kubelet.ts';
 import { Installation } from '../support/operator.ts';
 import { type SeaweedFs, startSeaweedFs } from '../support/seaweedfs.ts';
 
 const program = fileURLToPath(new URL('../support/fake-task.ts', import.meta.url));
-
-/** A source that is there at once: what carries tasks out is tested here. */
-const readySources: SourceProvider = {
-  ensure: async (scope, source) => {
-    const connection = { host: 'h', port: 1, user: 'u', password: 'words of a source', database: 'd' };
-    await publishConnection(scope, source, connection);
-    return { state: 'Ready' };
-  },
-  remove: async () => ({ isGone: true, waitingFor: '' }),
-};
 
 describe('the operator, with tasks as Jobs whose pods a played kubelet runs, on S3', function () {
   this.timeout(300_000);
@@ -158,6 +147,24 @@ describe('the operator, with tasks as Jobs whose pods a played kubelet runs, on 
     expect(run.status?.result?.verdict).to.equal('Passed');
     expect(made).to.equal(2);
     await untilNothingIsLeft();
+  });
+
+  it('carries out all of many runs, no more at once than it may, in the order of their creation', async () => {
+    const [count, parallel] = [12, 3];
+    const { runs, mostAtOnce } = await carryOutCrowd({
+      controlPlane,
+      s3,
+      namespace: 'crowd',
+      count,
+      parallel,
+      timeoutMs: 120_000,
+    });
+    expect(runs.map(({ verdict }) => verdict)).to.deep.equal(runs.map(() => 'Passed'));
+    expect(runs).to.have.length(count);
+    expect(mostAtOnce).to.equal(parallel);
+    // Those that begin side by side may be seen in any order.
+    for (const [age, { place }] of runs.entries())
+      expect(Math.abs(place - age), JSON.stringify(runs)).to.be.below(parallel);
   });
 
   it('goes on with Jobs that were started by an operator that was killed', async () => {

@@ -277,33 +277,6 @@ describe('the operator, with tasks as processes beside it', function () {
     }, 120_000);
   });
 
-  it('carries out no more runs at once than it may, in the order of their creation', async () => {
-    const names = ['one', 'two', 'three', 'four'];
-    for (const name of names) await installation.apply(name, behaving('None'));
-    let most = 0;
-    await installation.start({
-      ...fakes,
-      parallelRuns: 2,
-      onReconcile: () => {
-        void readdir(installation.workspaces).then(
-          (found) => {
-            most = Math.max(most, found.length);
-          },
-          () => undefined,
-        );
-      },
-    });
-    const ended = await Promise.all(names.map((name) => installation.until(name, 'CleanedUp')));
-    expect(ended.map(({ status }) => status?.result?.verdict)).to.deep.equal(names.map(() => 'Passed'));
-    // One that has its verdict gives its place away while it is cleaned up.
-    expect(most).to.be.within(1, 4);
-    // Those of one second in the order of their uids.
-    const age = ({ metadata }: RunObject) => `${metadata.creationTimestamp} ${metadata.uid}`;
-    const began = ended.toSorted((a, b) => (age(a) < age(b) ? -1 : 1)).map(({ status }) => status?.startTime ?? '');
-    const [first, later] = [began.slice(0, 2).sort(), began.slice(2).sort()];
-    expect(first[1] ?? '', JSON.stringify(began)).to.satisfy((last: string) => last <= (later[0] ?? ''));
-  });
-
   it('keeps a run that its policy keeps, until the policy changes', async () => {
     await installation.start(fakes);
     await installation.apply('kept', { ...behaving('None'), cleanup: { policy: 'Never' } });

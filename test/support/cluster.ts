@@ -19,6 +19,8 @@ export interface TestCluster {
   readonly mysqlImage: string;
   /** An S3 server that both this machine and pods reach at this endpoint. */
   readonly s3: S3Keys & { readonly endpoint: string };
+  /** Ends Argo CD's application controller, as when it is down, and starts it again. */
+  readonly argoCD: { stop(): Promise<unknown>; start(): Promise<unknown> };
   /** A Git repository with this checkout's charts, as Argo CD reaches it, and the revision to take. */
   readonly repository: { readonly url: string; readonly revision: string };
 }
@@ -69,6 +71,7 @@ async function clusterHere(): Promise<TestCluster> {
     postgresImage,
     mysqlImage,
     s3: { endpoint: s3.endpoint, ...s3.admin },
+    argoCD: { stop: () => script('argocd.sh', 'stop'), start: () => script('argocd.sh') },
     repository: { url: `file://${await checkoutAsRepository()}`, revision: 'main' },
   };
 }
@@ -108,11 +111,17 @@ function usersCluster(): TestCluster {
       accessKeyId: required('PARITY_E2E_S3_ACCESS_KEY_ID'),
       secretAccessKey: required('PARITY_E2E_S3_SECRET_ACCESS_KEY'),
     },
+    argoCD: { stop: () => scaleArgoCD(0), start: () => scaleArgoCD(1) },
     repository: {
       url: required('PARITY_E2E_REPOSITORY'),
       revision: process.env.PARITY_E2E_REVISION ?? 'HEAD',
     },
   };
+}
+
+function scaleArgoCD(replicas: number): Promise<unknown> {
+  const controller = ['--namespace', 'argocd', 'statefulset', 'argocd-application-controller'];
+  return promisify(execFile)('kubectl', ['scale', ...controller, `--replicas=${replicas}`]);
 }
 
 function required(name: string): string {

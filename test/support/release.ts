@@ -161,8 +161,8 @@ export class Release {
     }, timeoutMs);
   }
 
-  async delete(name: string, propagation: 'Foreground' | 'Background' = 'Background'): Promise<void> {
-    await this.kube.delete(runs, { namespace: this.runs, name }, { propagation });
+  async delete(name: string, propagation: 'Foreground' | 'Background' = 'Background', namespace = this.runs) {
+    await this.kube.delete(runs, { namespace, name }, { propagation });
   }
 
   async untilGone(name: string, timeoutMs = 120_000, namespace = this.runs): Promise<void> {
@@ -235,17 +235,20 @@ export class Release {
     await this.kube.create(secrets, { metadata: { name, namespace }, type: 'Opaque', data: encodeKeys(keys) });
   }
 
+  /** Makes the Secrets that runs of that namespace name. One for each purpose, as users have them: what is mounted for one serves no other. */
+  async credentials(namespace: string): Promise<void> {
+    const { accessKeyId, secretAccessKey } = this.cluster.s3;
+    for (const name of ['lake', 'reports']) await this.secret(name, { accessKeyId, secretAccessKey }, namespace);
+  }
+
   async #prepare(): Promise<void> {
     const { repository, s3 } = this.cluster;
     const enforce = { 'pod-security.kubernetes.io/enforce': 'restricted' };
     for (const name of [this.namespace, this.runs, this.doomed])
       await this.kube.create(namespaces, { metadata: { name, labels: enforce } });
     const { accessKeyId, secretAccessKey } = s3;
-    // One for each purpose, as users have them: what is mounted for one serves no other.
-    const keys = { accessKeyId, secretAccessKey };
-    await this.secret('workspace', keys, this.namespace);
-    for (const namespace of [this.runs, this.doomed])
-      for (const name of ['lake', 'reports']) await this.secret(name, keys, namespace);
+    await this.secret('workspace', { accessKeyId, secretAccessKey }, this.namespace);
+    for (const namespace of [this.runs, this.doomed]) await this.credentials(namespace);
     const { spec }: AppProject = parse(await readFile(join(root, 'argocd/project.yaml'), 'utf8'));
     const destinations = [{ server: inCluster, namespace: this.runs }];
     await this.kube.create(projects, {
