@@ -1,7 +1,7 @@
 import { execFile } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
-import { createServer, type Server } from 'node:net';
+import { createServer, type Server, type Socket } from 'node:net';
 import { promisify } from 'node:util';
 import { type KubeConfig, PortForward } from '@kubernetes/client-node';
 import { expect } from 'chai';
@@ -272,6 +272,7 @@ class Forwards {
   readonly #config: KubeConfig;
   readonly #kube: KubeClient;
   readonly #servers = new Map<string, Server>();
+  readonly #sockets = new Set<Socket>();
 
   constructor(config: KubeConfig, kube: KubeClient) {
     this.#config = config;
@@ -291,10 +292,14 @@ class Forwards {
 
   async close(): Promise<void> {
     for (const server of this.#servers.values()) server.close();
+    // A way does not end with its pod: who uses it would wait for ever.
+    for (const socket of this.#sockets) socket.destroy();
   }
 
   async #open(namespace: string, pod: string, port: number): Promise<Server> {
     const server = createServer((socket) => {
+      this.#sockets.add(socket);
+      socket.on('close', () => this.#sockets.delete(socket));
       socket.on('error', () => socket.destroy());
       new PortForward(this.#config)
         .portForward(namespace, pod, [port], socket, null, socket)

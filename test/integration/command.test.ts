@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { mkdir, readdir } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { pathToFileURL } from 'node:url';
 import { expect } from 'chai';
 import mysql from 'mysql2/promise';
@@ -209,7 +210,7 @@ describe('a run of a command', function () {
       });
       await ended;
       // The command does not outlive its driver, whoever comes to clean up.
-      for (const deadline = Date.now() + 15_000; (await place.processes()).length > 0; )
+      for (const deadline = Date.now() + 60_000; (await place.processes()).length > 0; await sleep(100))
         if (Date.now() > deadline) expect.fail(`still there: ${(await place.processes()).join('\n')}`);
       const result = await place.parity(['gc']);
       expect(result.exitCode, result.stdout + result.stderr).to.equal(0);

@@ -227,13 +227,20 @@ describe('the door to Temporal', function () {
     );
     const port = await listen(door);
     try {
-      expect(await tryDoor(port, { ca: pem.ca, cert: pem.clientCert, key: pem.clientKey })).to.equal('open');
-      expect(await tryDoor(port, { ca: pem.ca, cert: pem.otherCert, key: pem.otherKey })).to.equal('Unreachable');
-      expect(await tryDoor(port, { ca: pem.ca })).to.equal('Unreachable');
-      expect(await tryDoor(port, { ca: pem.otherCert, cert: pem.clientCert, key: pem.clientKey })).to.equal(
+      const tries = [
+        tryDoor(port, { ca: pem.ca, cert: pem.clientCert, key: pem.clientKey }),
+        tryDoor(port, { ca: pem.ca, cert: pem.otherCert, key: pem.otherKey }),
+        tryDoor(port, { ca: pem.ca }),
+        tryDoor(port, { ca: pem.otherCert, cert: pem.clientCert, key: pem.clientKey }),
+        tryDoor(port, { cert: pem.clientCert }),
+      ];
+      expect(await Promise.all(tries)).to.deep.equal([
+        'open',
         'Unreachable',
-      );
-      expect(await tryDoor(port, { cert: pem.clientCert })).to.equal('AccessDenied');
+        'Unreachable',
+        'Unreachable',
+        'AccessDenied',
+      ]);
     } finally {
       door.close();
     }
