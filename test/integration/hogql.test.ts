@@ -267,6 +267,38 @@ describe('queries in PostHog (a server written from its routes)', function () {
     expect((await run({ hogql: hogql('SELECT 1') })).result.outcome).to.equal('Equal');
   });
 
+  const refused: Fault = {
+    ...{ request: 'POST warehouse_tables/', times: 1, status: 400 },
+    body: {
+      type: 'validation_error',
+      code: 'invalid_input',
+      detail: 'URL pattern must use https.',
+      attr: 'url_pattern',
+    },
+  };
+
+  it('have their baseline in the engine where PostHog does not take it, and the report says so with its words', async () => {
+    await posthog.answerWith([refused]);
+    const { result, notes } = await run(
+      { hogql: hogql('SELECT *, amount / 3 AS third FROM {{orders}} ORDER BY id') },
+      { sides: ['one', 'one'] },
+    );
+    expect(result).to.include({ outcome: 'Equal', baselineRows: 10 });
+    expect(result.ranIn.baseline).to.equal('the embedded engine');
+    expect(notes).to.deep.equal([
+      'query q: its baseline ran in the embedded engine, because PostHog does not take orders: URL pattern must use https.',
+    ]);
+  });
+
+  it('are no difference where only PostHog fails and the baseline ran elsewhere', async () => {
+    await posthog.answerWith([refused]);
+    const error = await run({ hogql: hogql('SELECT sum(only_here) FROM {{orders}}') }).catch(toParityError);
+    expect(error).to.include({ code: 'QueryFailed', subject: 'q' });
+    expect(error)
+      .to.have.property('message')
+      .that.matches(/^Query q on the candidate: PostHog says: /);
+  });
+
   it('need a candidate that can be read there', async () => {
     const error = await run({ hogql: hogql('SELECT 1 FROM {{orders}}') }, { secret: posthog.secret }).catch(
       toParityError,
