@@ -1,7 +1,8 @@
 import { assert } from 'chai';
 import type { ResolvedQuery } from '../api/resolved.ts';
 import { type Bench, openBench } from '../pipelines/reference.fixture.ts';
-import { runQuery } from './query.ts';
+import { ParityError } from '../support/error.ts';
+import { isLeftOut, runQuery } from './query.ts';
 import { contextOf, sideOf, writeTable } from './sides.fixture.ts';
 
 describe('the query task', () => {
@@ -155,6 +156,15 @@ describe('the query task', () => {
     });
     assert.deepInclude(error, { code: 'Timeout', subject: 'q' });
     assert.match(String(error), /Query q on the baseline: it did not end within 0.3 s/);
+  });
+
+  it('passes over an inherited query only where its baseline cannot run', () => {
+    const inherited = { isInherited: true, hasBaseline: false };
+    const failed = new ParityError('QueryFailed', 'it uses a function that is not here');
+    assert.isTrue(isLeftOut(failed, inherited));
+    assert.isFalse(isLeftOut(failed, { ...inherited, hasBaseline: true }), 'the candidate has lost a column');
+    assert.isFalse(isLeftOut(failed, { ...inherited, isInherited: false }));
+    assert.isFalse(isLeftOut(new ParityError('Unreachable', 'the server is gone'), inherited));
   });
 
   it('refuses a table that the run does not have', async () => {
