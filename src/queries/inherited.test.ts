@@ -51,6 +51,17 @@ describe('inherited queries in files', () => {
     expect(untouched).to.deep.equal({ analysts: 0 });
   });
 
+  it('of HogQL need a PostHog to run in', async () => {
+    const { pipelines } = spec;
+    spec = { ...spec, pipelines: [] };
+    const error = await read().catch(toParityError);
+    spec = { ...spec, pipelines };
+    expect(error).to.have.property(
+      'message',
+      'Query analysts inherits HogQL, and the run names no secret of a PostHog.',
+    );
+  });
+
   for (const [what, location, tables, message] of [
     [
       'touch nothing',

@@ -1,4 +1,4 @@
-import type { InheritedQueries, QueryCase, ResolvedQuery } from '../api/resolved.ts';
+import type { QueryCase, ResolvedQuery } from '../api/resolved.ts';
 import { ParityError } from '../support/error.ts';
 import type { TaskContext } from '../tasks/task.ts';
 import { adapted, type FoundQuery, touchable } from './adapted.ts';
@@ -50,14 +50,14 @@ export async function readInherited(context: TaskContext): Promise<InheritedCase
   return { cases, leftOut, untouched };
 }
 
-async function queriesOf({ inherited }: InheritedQuery, context: TaskContext): Promise<readonly FoundQuery[]> {
-  const { from } = inherited;
+async function queriesOf(query: InheritedQuery, context: TaskContext): Promise<readonly FoundQuery[]> {
+  const { from } = query.inherited;
   if ('files' in from) {
     const { secretRef } = from.files;
     const keys = secretRef === undefined ? undefined : await context.secret(secretRef.name);
     return await queriesInFiles(from.files, keys);
   }
-  const name = secretNameOf(inherited, context);
+  const name = secretNameOf(query, context);
   return await queriesInPostHog(await context.secret(name), name, from.posthog.kinds, context.signal);
 }
 
@@ -79,6 +79,8 @@ function sort(query: InheritedQuery, found: readonly FoundQuery[], context: Task
         leftOut.push({ name, why: result.why });
         break;
       case 'Case':
+        // Known now, not when it is to run.
+        if (one.language === 'HogQL') secretNameOf(query, context);
         cases.push(caseOf(query, name, one.language, result.text));
         break;
     }
@@ -94,13 +96,16 @@ function caseOf(query: InheritedQuery, name: string, language: 'SQL' | 'HogQL', 
   return { ...common, hogql: { query: text, pageBy: [], ...(secretRef === undefined ? {} : { secretRef }) } };
 }
 
-function secretNameOf({ secretRef }: InheritedQueries, { file }: TaskContext): string {
+function secretNameOf({ name: query, inherited }: InheritedQuery, { file }: TaskContext): string {
   const own = file.spec.pipelines.flatMap((pipeline) =>
     'posthog' in pipeline ? [pipeline.posthog.secretRef.name] : [],
   );
-  const name = secretRef?.name ?? own[0];
+  const name = inherited.secretRef?.name ?? own[0];
   if (name !== undefined) return name;
-  throw new ParityError('InvalidSpec', 'Inherited queries of PostHog need a secret, and the run names none.');
+  throw new ParityError('InvalidSpec', `Query ${query} inherits HogQL, and the run names no secret of a PostHog.`, {
+    subject: query,
+    advice: 'Name one with host, project and key in inherited.secretRef.',
+  });
 }
 
 function nothingToRun({ name }: InheritedQuery, found: number, leftOut: readonly LeftOutQuery[]): ParityError {

@@ -23,9 +23,10 @@ export const runResolve: TaskHandler<Resolution> = async (context) => {
     const plans = await planTables(lake, spec.snapshot, context.signal);
     await withReports(context, (store) => probeReports(store, context.file.run));
     const tables = plans.map(toVersion);
-    await checkPostHog(context);
     const hasInherited = spec.queries.some((query) => 'inherited' in query);
     const inherited = hasInherited ? { inherited: await readInherited(context) } : {};
+    const cases = [...spec.queries, ...(inherited.inherited?.cases ?? [])];
+    if (cases.some((query) => 'hogql' in query)) await checkPostHog(context);
     const total = (value: (table: ResolvedTableVersion) => number) =>
       tables.reduce((sum, table) => sum + value(table), 0);
     return {
