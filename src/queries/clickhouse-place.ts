@@ -10,9 +10,10 @@ import {
 } from '../compare/query-sql.ts';
 import { type ResultSet, resultQuery, takeResult } from '../compare/result-sets.ts';
 import type { Engine } from '../engine/engine.ts';
-import { quoteIdentifier } from '../engine/sql.ts';
+import { quoteIdentifier, quoteString } from '../engine/sql.ts';
 import type { Relation } from '../lake/relation.ts';
-import { engineType } from '../lake/relation-types.ts';
+import { engineType, isNested } from '../lake/relation-types.ts';
+import type { DataType } from '../lake/types.ts';
 import { outputOf } from '../pipelines/contract.ts';
 import { clickHouseSelect, refusedTime } from '../pipelines/landed-clickhouse.ts';
 import { snapshotFields } from '../pipelines/landed-database.ts';
@@ -26,6 +27,7 @@ import { ParityError, toParityError } from '../support/error.ts';
 import type { TaskContext } from '../tasks/task.ts';
 import { inEngine } from './errors.ts';
 import type { QueryPlace, QuerySide } from './place.ts';
+import { addressOf, uploadRows } from './workspace-rows.ts';
 
 export interface ClickHousePlace extends QueryPlace {
   /** Drops what was made there for this task. */
@@ -70,6 +72,7 @@ export function clickHousePlace(
         if (filled.has(key)) continue;
         const rows =
           (await landedHere(context, client, secretName, side, reference)) ??
+          (await linked(context, client, engine, keys, side, reference, filled.size)) ??
           (await copied(
             client,
             engine,
@@ -170,6 +173,42 @@ async function landedHere(
   });
 }
 
+/** Rows that are put into the workspace, where the server may read them: nothing is kept there but a view. */
+async function linked(
+  context: TaskContext,
+  client: ClickHouseClient,
+  engine: Engine,
+  { accessKeyId, secretAccessKey }: Readonly<Record<string, string>>,
+  side: QuerySide,
+  reference: TableReference,
+  index: number,
+): Promise<Rows | undefined> {
+  const { location } = context.workspace;
+  if (location.scheme !== 's3' || accessKeyId === undefined || secretAccessKey === undefined) return undefined;
+  const relation = await side.relationOf(reference);
+  // No type of Parquet is left to be understood: days and microseconds are numbers.
+  const columns = relation.columns.map((field) => ({ ...field, type: numberFor(field.type) }));
+  const folder = `queries/${context.file.id}/${context.attempt}/${side.word}-${index}`;
+  await uploadRows(context, engine, folder, { ...relation, columns });
+  const structure = columns.map(({ name, type }) => `${quoteIdentifier(name)} ${engineType(type)}`).join(', ');
+  const from = [addressOf(location, `${folder}/*.parquet`), accessKeyId, secretAccessKey, 'Parquet', structure];
+  const sql = `SELECT * FROM s3(${from.map(quoteString).join(', ')})`;
+  await requireAll(client, engine, relation, `(${sql})`, context.signal);
+  return { columns: relation.columns, sql };
+}
+
+function numberFor(type: DataType): DataType {
+  switch (type.kind) {
+    case 'date':
+      return { kind: 'integer' };
+    case 'timestamp':
+    case 'timestamp_ntz':
+      return { kind: 'long' };
+    default:
+      return isNested(type) ? { kind: 'string' } : type;
+  }
+}
+
 /** Makes a table of the relation's columns in canonical types, and streams its rows there. Throws `CorruptTable` where not all have arrived. */
 async function copied(
   client: ClickHouseClient,
@@ -188,13 +227,24 @@ async function copied(
     // Each row counts, also the same one twice, and is there for whoever asks next.
     settings: { async_insert: 0, insert_deduplicate: 0, ...(isReplicated ? { insert_quorum: 'auto' } : {}) },
   });
-  const [arrived] = await client.rows(`SELECT count() AS n FROM ${target}`);
+  await requireAll(client, engine, relation, target, signal);
+  return { columns: relation.columns, sql: `SELECT * FROM ${target}` };
+}
+
+async function requireAll(
+  client: ClickHouseClient,
+  engine: Engine,
+  relation: Relation,
+  from: string,
+  signal: AbortSignal,
+): Promise<void> {
+  const [arrived] = await client.rows(`SELECT count() AS n FROM ${from}`);
   const rows = relation.rows ?? (await countOf(engine, relation, signal));
-  if (Number(arrived?.n) === rows) return { columns: relation.columns, sql: `SELECT * FROM ${target}` };
+  if (Number(arrived?.n) === rows) return;
   throw new ParityError(
     'CorruptTable',
     `Bringing ${relation.name} to ClickHouse, ${arrived?.n} rows arrived where it has ${rows}.`,
-    { subject: place.table, advice: 'See whether something else writes to the databases of the run there.' },
+    { advice: 'See whether something else writes to the databases of the run there.' },
   );
 }
 

@@ -1,17 +1,17 @@
 import { createHash } from 'node:crypto';
-import { createReadStream, existsSync } from 'node:fs';
-import { readdir, rm, stat, writeFile } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fieldOf } from '../api/json.ts';
 import { type TableReference, viewName } from '../compare/query-sql.ts';
 import type { Engine } from '../engine/engine.ts';
 import type { Relation } from '../lake/relation.ts';
 import type { Location } from '../lake/store.ts';
-import { writeParquet } from '../lake/write-parquet.ts';
 import { type PostHogClient, postHogClient, textOf } from '../pipelines/posthog-client.ts';
 import { runPrefix } from '../pipelines/posthog-source.ts';
 import { ParityError } from '../support/error.ts';
 import type { TaskContext } from '../tasks/task.ts';
+import { addressOf, uploadRows } from './workspace-rows.ts';
 
 /** Keys of an S3 server that PostHog is given to read with. */
 export interface ReadKeys {
@@ -58,14 +58,14 @@ export async function linkTable(
   { name, relation, keys }: { readonly name: string; readonly relation: Relation; readonly keys: ReadKeys },
 ): Promise<void> {
   const folder = `queries/${context.file.id}/${context.attempt}/${name}`;
-  await upload(context, engine, folder, relation);
+  await uploadRows(context, engine, folder, relation);
   await intendLinks(context);
   for (const table of await linkedTables(client, name)) {
     if (!isOfRun(table, context.file.run.uid))
       throw new ParityError('AccessDenied', `PostHog has a table ${name} that is not this run's`, { subject: name });
     await client.delete(`warehouse_tables/${textOf(table, 'id')}/`);
   }
-  const url = httpUrl(context.workspace.location, `${folder}/*.parquet`);
+  const url = addressOf(context.workspace.location, `${folder}/*.parquet`);
   const credential = { access_key: keys.accessKeyId, access_secret: keys.secretAccessKey };
   try {
     await client.post('warehouse_tables/', { name, format: 'Parquet', url_pattern: url, credential });
@@ -111,38 +111,4 @@ function linksMark(runFolder: string): string {
 /** Notes, before anything is made, that there will be something to remove. */
 async function intendLinks({ runFolder }: TaskContext): Promise<void> {
   if (runFolder !== undefined) await writeFile(linksMark(runFolder), '', { mode: 0o600 });
-}
-
-async function upload(context: TaskContext, engine: Engine, key: string, relation: Relation): Promise<void> {
-  const folder = join(engine.scratch, 'linked');
-  const { signal, workspace } = context;
-  const { columns, sql, sizeBytes = 0 } = relation;
-  try {
-    const files = await writeParquet(engine, { columns, sql, folder, sizeBytes, signal, onProgress: () => undefined });
-    const written = files.reduce((sum, { rows }) => sum + rows, 0);
-    if (relation.rows !== undefined && relation.rows !== written)
-      throw new ParityError(
-        'CorruptTable',
-        `Reading ${relation.name}, ${written} rows were read where it has ${relation.rows}.`,
-      );
-    // A table without rows has a file too: it says the columns.
-    const paths =
-      files.length > 0
-        ? files.map(({ path }) => path)
-        : (await readdir(folder)).slice(0, 1).map((one) => join(folder, one));
-    for (const [index, path] of paths.entries())
-      await workspace.putStream(`${key}/${index}.parquet`, createReadStream(path), (await stat(path)).size);
-  } finally {
-    await rm(folder, { recursive: true, force: true });
-  }
-}
-
-/** The address by which ClickHouse's `s3()` reads: path style at a server of one's own, the bucket's host at AWS. */
-function httpUrl(location: Location, key: string): string {
-  if (location.scheme === 'file') throw new ParityError('Internal', 'a folder has no address');
-  const { bucket, root, endpoint, region } = location;
-  const path = [root, key].filter((part) => part !== '').join('/');
-  return endpoint === undefined
-    ? `https://${bucket}.s3.${region}.amazonaws.com/${path}`
-    : `${endpoint.replace(/\/+$/, '')}/${bucket}/${path}`;
 }

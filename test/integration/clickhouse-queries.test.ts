@@ -3,12 +3,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { assert } from 'chai';
 import type { SqlCase } from '../../src/api/resolved.ts';
+import { openStore } from '../../src/lake/open.ts';
+import type { ObjectStore } from '../../src/lake/store.ts';
 import { type Bench, openBench } from '../../src/pipelines/reference.fixture.ts';
 import { pipelineRemovals } from '../../src/pipelines/removals.ts';
 import { clickHouseClient } from '../../src/sources/clickhouse-client.ts';
 import { createRunDatabase } from '../../src/sources/run-database.ts';
 import type { ParityError } from '../../src/support/error.ts';
-import { runQuery } from '../../src/tasks/query.ts';
+import { type QueryDetail, runQuery } from '../../src/tasks/query.ts';
 import { contextOf, sideOf, writeTable } from '../../src/tasks/sides.fixture.ts';
 import {
   type ClickHouse,
@@ -16,6 +18,7 @@ import {
   type ServedClickHouse,
   sharedClickHouse,
 } from '../support/clickhouse/start.ts';
+import { type S3Keys, type SeaweedFs, startSeaweedFs } from '../support/seaweedfs.ts';
 import { errorOf } from '../support/snapshot-run.ts';
 import { spec } from '../support/spec.ts';
 
@@ -59,7 +62,8 @@ describe('queries on a server', () => {
       comparison: { values: 'Shown' },
       queries: [{ ...quick, clickhouse, ...query }],
     });
-    return { ...context, secret: async () => keys };
+    const run = { ...context.file.run, uid: crypto.randomUUID() };
+    return { ...context, file: { ...context.file, run }, secret: async () => keys };
   };
   const databases = async (server: ClickHouse): Promise<readonly string[]> => {
     const client = clickHouseClient(server.connection);
@@ -231,6 +235,62 @@ describe('queries on a server', () => {
   const real = realClickHouse();
   suite('the embedded engine behind its HTTP interface', sharedClickHouse);
   if (real !== undefined) suite('a real server', async () => real);
+
+  describe('with a workspace in S3 that the server may read (the embedded engine behind its HTTP interface)', function () {
+    this.timeout(60_000);
+    let server: ServedClickHouse;
+    let s3: SeaweedFs;
+    let workspace: ObjectStore;
+    before(async () => {
+      server = await sharedClickHouse();
+      s3 = await startSeaweedFs();
+      await s3.createBucket('work');
+      workspace = await openStore({ location: 's3://work/run', endpoint: s3.endpoint }, { ...s3.admin });
+    });
+    after(async () => {
+      workspace.close();
+      await s3.stop();
+    });
+
+    const run = async (sql: string, keys: S3Keys = s3.reader): Promise<QueryDetail['queries'][number] | undefined> => {
+      const context = contextFor(server, { sql }, { ...server.secret, ...keys });
+      return (await runQuery({ ...context, workspace })).detail.queries[0];
+    };
+
+    it('read its rows there, and keep none', async () => {
+      await server.seen();
+      const sql =
+        'SELECT a.name, max(f.day), max(f.at) FROM {{airlines}} AS a LEFT JOIN {{flights}} AS f USING (carrier) WHERE f.id < 3 GROUP BY ALL';
+      assert.include(await run(sql), { outcome: 'Equal', baselineRows: 2 });
+      const seen = await server.seen();
+      assert.lengthOf(
+        seen.filter((statement) => /^INSERT|^CREATE TABLE/.test(statement)),
+        0,
+      );
+      assert.lengthOf(
+        seen.filter((statement) => /^CREATE OR REPLACE VIEW .* FROM s3\('http/s.test(statement)),
+        4,
+      );
+      assert.deepEqual(await databases(server), []);
+    });
+
+    it('agree on a table without rows, and on rows that are there several times', async () => {
+      assert.include(await run('SELECT (SELECT count() FROM {{empty}}), count(), sum(id) FROM {{twice}}'), {
+        outcome: 'Equal',
+      });
+    });
+
+    it('refuse a date that no type there holds', async () => {
+      assert.equal((await errorOf(run('SELECT day FROM {{old}}'))).code, 'UnrepresentableValue');
+    });
+
+    it('say so where the keys do not let the server in, and do not say the keys', async () => {
+      const keys = { accessKeyId: 'nobody', secretAccessKey: 'not-a-secret-key' };
+      const error = await errorOf(run('SELECT count() FROM {{airlines}}', keys));
+      assert.equal(error.code, 'AccessDenied', error.message);
+      assert.notInclude(`${error.message} ${error.advice}`, keys.secretAccessKey);
+    });
+  });
 
   describe('with a cluster (the embedded engine behind its HTTP interface)', () => {
     let server: ServedClickHouse;

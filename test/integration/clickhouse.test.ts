@@ -89,6 +89,30 @@ describe('what a pipeline lands in ClickHouse', () => {
         assert.notInclude(`${error.message} ${error.advice}`, keys.password ?? '');
       });
 
+    const codes: readonly [number, string, string, boolean][] = [
+      [47, 'UNKNOWN_IDENTIFIER', 'Internal', false],
+      [60, 'UNKNOWN_TABLE', 'NotFound', false],
+      [159, 'TIMEOUT_EXCEEDED', 'Timeout', false],
+      [202, 'TOO_MANY_SIMULTANEOUS_QUERIES', 'Unreachable', true],
+      [241, 'MEMORY_LIMIT_EXCEEDED', 'OutOfMemory', false],
+      [243, 'NOT_ENOUGH_SPACE', 'DiskFull', false],
+      [396, 'TOO_MANY_ROWS_OR_BYTES', 'LimitExceeded', false],
+      [452, 'SETTING_CONSTRAINT_VIOLATION', 'AccessDenied', false],
+      [497, 'ACCESS_DENIED', 'AccessDenied', false],
+      [499, 'S3_ERROR', 'Unreachable', true],
+      [999, 'KEEPER_EXCEPTION', 'Unreachable', true],
+    ];
+    for (const [number, name, code, isRetryable] of codes)
+      it(`tells of ${name} as ${code}, with the server's own words`, async () => {
+        const body = `Code: ${number}. DB::Exception: what it says. (${name}) (version 24.8.1.1 (official build))\n`;
+        await server.answerWith([{ statement: 'SELECT 1', times: 1, answer: { status: 500, body } }]);
+        const client = clickHouseClient(server.connection);
+        const error = await errorOf(client.text('SELECT 1'));
+        client.close();
+        assert.deepEqual([error.code, error.isRetryable], [code, isRetryable]);
+        assert.include(error.message, `what it says. (${name}) (${number}).`);
+      });
+
     const answers: readonly [string, { status: number; body: string } | 'Close', RegExp][] = [
       [
         'a proxy that finds no server',
