@@ -85,6 +85,16 @@ describe('the operator, killed or cut off at each write of a run; the test plays
       writes: /^(POST|PATCH|DELETE) .*\/argocd\/applications\//,
     },
     {
+      name: 'has a pipeline that is a Job, from its first sync until that is looked at',
+      spec: { ...spec, pipelines: [{ name: 'candidate', job: { image: 'pipeline:1' }, executions: 'PerTable' }] },
+      meanwhile: { at: /rehydrate/, isCarriedOut: true, act: async () => undefined },
+      from: 'Meanwhile',
+      upTo: /jobs\/.*compare/,
+      isOver: isClean,
+      ends: 'Passed',
+      writes: /^POST .*-job-candidate-first-shop-planes-1$|^S3 PUT .*ended/,
+    },
+    {
       name: 'is cancelled in the middle',
       spec,
       meanwhile: { at: /sync/, act: (kube, name) => kube.mergePatch(runs, name, { spec: { cancel: true } }) },
