@@ -5,6 +5,7 @@ import { formatTaskArguments } from '../../src/cli/task-arguments.ts';
 import { isKubeError } from '../../src/kube/error.ts';
 import { type Draft, type Job, jobs, type Pod, pods, secrets } from '../../src/kube/objects.ts';
 import { titleAnnotation } from '../../src/kube/runs.ts';
+import { isTaskId } from '../../src/run/task-id.ts';
 import type { Task, TaskId } from '../../src/run/types.ts';
 import { ParityError } from '../../src/support/error.ts';
 import { taskTitle } from '../../src/tasks/title.ts';
@@ -31,14 +32,14 @@ export class JobExecutor implements TaskExecutor {
   }
 
   async observe(scope: Scope): Promise<readonly Attempt[]> {
-    const { jobs, podsOf } = await list(scope);
+    const { jobs, pods, podsOf } = await list(scope);
     const now = scope.now();
     const attempts = jobs.map(async (job) => {
       const own = podsOf(job);
       const seen = { job, pods: own, missingSecrets: await missingSecrets(scope, own) };
       return attemptOf({ ...seen, pullPatienceMs: this.#pullPatienceMs }, now);
     });
-    return (await Promise.all(attempts)).filter((attempt) => attempt !== undefined);
+    return [...(await Promise.all(attempts)).filter((attempt) => attempt !== undefined), ...orphans(jobs, pods)];
   }
 
   async start(scope: Scope, task: Task, attempt: number): Promise<undefined> {
@@ -74,9 +75,26 @@ async function list({ kube, hold }: Scope) {
   // Pods after Jobs: a Job that has ended is then seen with the pod that it ended by, never with an older state of it.
   const ownJobs = await kube.list(jobs, selection);
   const ownPods = await kube.list(pods, selection);
-  const key = ({ metadata }: Job | Pod) => `${metadata.labels?.[labels.task]}/${metadata.labels?.[labels.attempt]}`;
-  const byAttempt = Map.groupBy(ownPods.items.toSorted(byAge), key);
-  return { jobs: ownJobs.items, pods: ownPods.items, podsOf: (job: Job) => byAttempt.get(key(job)) ?? [] };
+  const byAttempt = Map.groupBy(ownPods.items.toSorted(byAge), attemptKey);
+  return { jobs: ownJobs.items, pods: ownPods.items, podsOf: (job: Job) => byAttempt.get(attemptKey(job)) ?? [] };
+}
+
+/** Attempts whose Job is gone and whose pod is not: on a node that is lost it may go on, and write, for as long as nobody says that it has ended. */
+export function orphans(jobs: readonly Job[], pods: readonly Pod[]): readonly Attempt[] {
+  const known = new Set(jobs.map(attemptKey));
+  const left = pods.filter((pod) => !isOver(pod) && !known.has(attemptKey(pod)));
+  return [...Map.groupBy(left, attemptKey).values()].flatMap(([pod]) => {
+    const taskId = pod?.metadata.labels?.[labels.task] ?? '';
+    if (pod === undefined || !isTaskId(taskId)) return [];
+    const attempt = Number(pod.metadata.labels?.[labels.attempt]);
+    const startedAt = new Date(pod.metadata.creationTimestamp);
+    return [{ taskId, attempt, startedAt, state: { kind: 'Running' }, isGone: false }];
+  });
+}
+
+/** `snapshot-0/1`: of a task, and of its attempt. */
+export function attemptKey({ metadata }: Job | Pod): string {
+  return `${metadata.labels?.[labels.task]}/${metadata.labels?.[labels.attempt]}`;
 }
 
 /** Creates a Job of the run; one that is there is the same by its marks and its digest, or `AccessDenied` is thrown. Whether it was made now. */

@@ -10,7 +10,7 @@ import { ParityError, toParityError } from '../../src/support/error.ts';
 import { redactError } from '../../src/support/log.ts';
 import { ensureSecret } from './connections.ts';
 import { isOver, type JobSeen, type JobState, jobState } from './job-attempt.ts';
-import { byAge, createJob, deleteJobs, missingSecrets, stillThere } from './jobs.ts';
+import { attemptKey, byAge, createJob, deleteJobs, missingSecrets, orphans, stillThere } from './jobs.ts';
 import { storageKeys } from './memory.ts';
 import { labels, ofRun } from './names.ts';
 import { executionLabel, pipelineJob, type SyncTask } from './pipeline-job.ts';
@@ -41,7 +41,10 @@ export class PipelineJobs implements TaskExecutor {
       if (later !== undefined) return { ...later, startedAt: earliest(own) };
       return await observeJobs(scope, own, seen);
     });
-    const inSteps = (await Promise.all(attempts)).filter((attempt) => attempt !== undefined);
+    const inSteps = [
+      ...(await Promise.all(attempts)).filter((attempt) => attempt !== undefined),
+      ...orphans(seen.jobs, seen.pods).filter(({ taskId, attempt }) => !known.has(`${taskId}/${attempt}`)),
+    ];
     return [...begun.filter(({ taskId, attempt }) => !byAttempt.has(`${taskId}/${attempt}`)), ...inSteps];
   }
 
@@ -279,10 +282,6 @@ async function record({ hold, now }: Scope, ended: readonly Job[]): Promise<void
   } finally {
     store.close();
   }
-}
-
-function attemptKey(object: Job | Pod): string {
-  return `${object.metadata.labels?.[labels.task]}/${attemptOf(object)}`;
 }
 
 function attemptOf(object: Job | Pod | undefined): number {

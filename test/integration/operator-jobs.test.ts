@@ -115,12 +115,15 @@ describe('the operator, with tasks as Jobs whose pods a played kubelet runs, on 
   it('begins no second attempt while a pod of the first may still write', async () => {
     // The node is lost: the Job has failed, its pod goes on.
     let made = 0;
+    let reconciles = 0;
+    const isLost = ({ metadata, status }: Pod) =>
+      metadata.labels?.[labels.task] === 'snapshot-0' && made === 1 && status?.phase === 'Running';
     play((job) => {
       if (job.metadata.labels?.[labels.task] !== 'snapshot-0') return undefined;
       made += 1;
       return made === 1 ? { phase: 'Running' } : undefined;
-    });
-    await installation.start();
+    }, isLost);
+    await installation.start({ onReconcile: () => reconciles++ });
     await installation.apply('lost', behaving('None'));
     const pod = await eventually(async () => {
       const { items } = await installation.kube.list(pods, {
@@ -132,10 +135,15 @@ describe('the operator, with tasks as Jobs whose pods a played kubelet runs, on 
     }, 60_000);
     const job = pod?.metadata.ownerReferences?.[0]?.name ?? '';
     await failJob(job);
-    await eventually(async () => {
-      const run = await installation.get('lost');
-      expect(run.status?.tasks?.active).to.deep.equal(['snapshot-0']);
-    });
+    // Its Job is of no more use, and goes; the pod does not.
+    await eventually(async () =>
+      expect(await installation.kube.find(jobs, { namespace: 'default', name: job })).to.equal(undefined),
+    );
+    const before = reconciles;
+    await eventually(() => expect(reconciles).to.be.greaterThan(before + 1), 30_000);
+    expect((await installation.get('lost')).status?.tasks?.active).to.deep.equal(['snapshot-0']);
+    const selection = { namespace: 'default', labelSelector: `${labels.task}=snapshot-0` };
+    expect((await installation.kube.list(jobs, selection)).items).to.deep.equal([]);
     expect(made).to.equal(1);
     await installation.kube.mergePatch(
       pods,
@@ -236,12 +244,13 @@ describe('the operator, with tasks as Jobs whose pods a played kubelet runs, on 
     };
   }
 
-  function play(fate?: (job: Job) => NonNullable<Pod['status']> | undefined): void {
+  function play(fate?: (job: Job) => NonNullable<Pod['status']> | undefined, isLost?: (pod: Pod) => boolean): void {
     kubelet = new Kubelet({
       kube: installation.kube,
       namespace: 'default',
       program,
       ...(fate === undefined ? {} : { fate }),
+      ...(isLost === undefined ? {} : { isLost }),
     });
   }
 

@@ -15,6 +15,8 @@ export interface KubeletOptions {
   /** Carries a task out in this process in place of `program`: the container's arguments. */
   readonly task?: (args: readonly string[]) => Promise<void>;
   /** What becomes of a pod in place of running it: the status that a kubelet would write; undefined runs it. */
+  /** Its node is lost: nobody says any more what becomes of it, nor that it is gone. */
+  readonly isLost?: (pod: Pod) => boolean;
   readonly fate?: (job: Job) => NonNullable<Pod['status']> | undefined;
 }
 
@@ -63,6 +65,7 @@ export class Kubelet {
 
   /** As the collector does: the pod ends first, then it is gone. */
   async #collect(pod: Pod): Promise<void> {
+    if (this.#options.isLost?.(pod) === true) return;
     const owner = pod.metadata.ownerReferences?.[0]?.uid ?? '';
     this.#processes.get(owner)?.kill('SIGTERM');
     if (this.#processes.has(owner)) return;
