@@ -92,7 +92,7 @@ export function clickHousePlace(
       const { database } = await databaseOf(side.word);
       const timeoutMs = query.timeoutSeconds * 1000;
       const sql = withViews(query.text, database).trim().replace(/;\s*$/, '');
-      const { isOrdered } = await checkQuery(engine, { name: query.name, sql }, database, { signal, timeoutMs });
+      const { isOrdered } = await checkQuery(engine, { name: query.name, sql }, database, { signal });
       try {
         const options = { signal, timeoutMs, settings: asEmbedded };
         const described = await client.rows(`DESCRIBE (${sql}\n)`, options);
@@ -225,7 +225,11 @@ async function copied(
   );
   await client.insert(`INSERT INTO ${target} FORMAT Native`, engine.stream(relation.sql, 'Native', { signal }), {
     // Each row counts, also the same one twice, and is there for whoever asks next.
-    settings: { async_insert: 0, insert_deduplicate: 0, ...(isReplicated ? { insert_quorum: 'auto' } : {}) },
+    settings: {
+      async_insert: 0,
+      insert_deduplicate: 0,
+      ...(isReplicated ? { insert_quorum: 'auto', insert_quorum_parallel: 0 } : {}),
+    },
   });
   await requireAll(client, engine, relation, target, signal);
   return { columns: relation.columns, sql: `SELECT * FROM ${target}` };

@@ -22,8 +22,8 @@ export interface StatementOptions {
 export interface ClickHouseClient {
   /** Runs a statement with a small answer, and returns its text: TabSeparated where the statement names no format. */
   text(sql: string, options?: StatementOptions): Promise<string>;
-  /** The rows of a small result, each column as text or NULL. */
-  rows(sql: string, options?: StatementOptions): Promise<readonly Readonly<Record<string, string | null>>[]>;
+  /** The rows of a small result, each value as text. */
+  rows(sql: string, options?: StatementOptions): Promise<readonly Readonly<Record<string, string>>[]>;
   /** The answer's bytes with back-pressure, once the statement has ended well: the server keeps them on its disk until then. */
   stream(sql: string, options?: StatementOptions): AsyncIterable<Uint8Array>;
   /** Writes a result to a file, in Parquet. Throws where it is not whole. */
@@ -114,9 +114,9 @@ class HttpClient implements ClickHouseClient {
     });
   }
 
-  async rows(sql: string, options: StatementOptions = {}): Promise<readonly Readonly<Record<string, string | null>>[]> {
+  async rows(sql: string, options: StatementOptions = {}): Promise<readonly Readonly<Record<string, string>>[]> {
     const answer = await this.text(`${sql}\nFORMAT JSONStringsEachRow`, options);
-    const parsed: readonly Record<string, string | null>[] =
+    const parsed: readonly Record<string, string>[] =
       answer.trim() === '' ? [] : JSON.parse(`[${answer.trim().replaceAll('\n', ',')}]`);
     return parsed;
   }
@@ -164,7 +164,7 @@ class HttpClient implements ClickHouseClient {
       database,
       query_id: `parity-${randomUUID()}`,
       ...(bytes === undefined ? {} : { query: sql }),
-      ...texts({ ...settings, ...more, ...own }),
+      ...texts({ ...settings, ...this.#ofCluster(), ...more, ...own }),
       ...(timeoutMs === undefined ? {} : { max_execution_time: String(timeoutMs / 1000) }),
     });
     const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>();
@@ -195,6 +195,11 @@ class HttpClient implements ClickHouseClient {
     const response = await promise;
     if (response.statusCode === 200 && response.headers['x-clickhouse-query-id'] !== undefined) return response;
     throw refusal(response, await text(response));
+  }
+
+  /** Whichever replica answers has all that was written before, or says that it has not. */
+  #ofCluster(): Readonly<Record<string, number>> {
+    return this.#access.cluster === undefined ? {} : { select_sequential_consistency: 1 };
   }
 
   async #asking<Result>(options: StatementOptions, action: () => Promise<Result>): Promise<Result> {

@@ -141,12 +141,11 @@ async function answer({ sql, file, parameters, user }: Asked, response: ServerRe
     if (fault.answer === 'Close') return void response.destroy();
     return void response.writeHead(fault.answer.status).end(fault.answer.body);
   }
-  const settings = [...parameters].filter(([name]) => !reserved.includes(name) && !name.startsWith('param_'));
-  const own = [...parameters].filter(([name]) => name.startsWith('param_'));
+  const settings = [...parameters].filter(([name]) => !reserved.includes(name));
   if (user.isReadonly && settings.length > 0)
     throw new Refusal(164, 'READONLY', `Cannot modify '${settings[0]?.[0]}' setting in readonly mode.`);
   const database = parameters.get('database') ?? 'default';
-  const given = [...settings, ...own].map(([name, value]) => `${name} = ${quoted(value)}`);
+  const given = settings.map(([name, value]) => `${name} = ${quoted(value)}`);
   await run(`USE \`${database}\``);
   try {
     if (given.length > 0) await run(`SET ${given.join(', ')}`);
