@@ -26,7 +26,7 @@ export function enginePlace(
       const { database, word } = side;
       const options = optionsOf(query);
       const sql = withViews(query.text, database).trim().replace(/;\s*$/, '');
-      const { isOrdered } = await checkQuery(engine, { name: query.name, sql }, database, options);
+      const { isOrdered } = await checkQuery(engine, { name: query.name, sql }, database, { signal });
       try {
         return { result: await keepResult(engine, sql, `${database}.parity_result`, options, writing), isOrdered };
       } catch (thrown) {
