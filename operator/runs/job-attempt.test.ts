@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import type { Job, Pod } from '../../src/kube/objects.ts';
 import type { ErrorCode } from '../../src/support/error.ts';
-import { attemptOf } from './job-attempt.ts';
+import { attemptOf, orphans } from './job-attempt.ts';
 
 const now = new Date('2026-03-01T12:00:00Z');
 const ago = (seconds: number) => new Date(now.getTime() - seconds * 1000).toISOString();
@@ -273,6 +273,22 @@ describe('what a Job and its pod come to', () => {
       expect(attempt).to.include({ taskId: 'snapshot-0', attempt: 2 });
     });
   }
+
+  it('is an attempt that goes on where the Job is gone and its pod is not, and says so once the node is silent', () => {
+    const pod = podWith(container({ running: { startedAt: ago(5) } }, 'Running'), 60);
+    const marks = { 'pipelineparity.io/task': 'snapshot-0', 'pipelineparity.io/attempt': '2' };
+    const deleted = (seconds: number) => ({
+      ...pod,
+      metadata: { ...pod.metadata, labels: marks, deletionTimestamp: ago(seconds) },
+    });
+    const found = (seconds: number) => orphans([], [deleted(seconds)], now)[0];
+    expect(found(5)).to.deep.include({ taskId: 'snapshot-0', attempt: 2, state: { kind: 'Running' }, isGone: false });
+    expect(found(60))
+      .to.have.nested.property('state.waiting')
+      .that.matches(/^pod pod was deleted, and its node one/);
+    expect(orphans([jobWith(undefined, false)], [deleted(60)], now)).to.deep.equal([]);
+    expect(orphans([], [{ ...deleted(60), status: { phase: 'Failed' } }], now)).to.deep.equal([]);
+  });
 
   it("is nothing for a Job that is none of a task's", () => {
     const job = jobWith(undefined, false);

@@ -48,6 +48,8 @@ const schedulePatienceMs = 600_000;
 const lasting = `(for ${schedulePatienceMs / 60_000} minutes)`;
 /** The Job controller makes pods at once, unless something keeps it from doing so. */
 const noPodMs = 30_000;
+/** Past its grace a pod that was deleted is gone, unless its node is silent. */
+const silenceMs = 30_000;
 
 /** Where the attempt of a task's Job stands. undefined for a Job that is none of a task. */
 export function attemptOf(seen: JobSeen, now: Date): Attempt | undefined {
@@ -104,6 +106,32 @@ function taskWords({ metadata }: Job): JobWords {
       return crashed(`${what}: its container ${how}${last === '' ? '' : `; the last it said: ${last}`}`);
     },
   };
+}
+
+/** Attempts whose Job is gone and whose pod is not: on a node that is lost it may go on, and write, for as long as nobody says that it has ended. */
+export function orphans(jobs: readonly Job[], pods: readonly Pod[], now: Date): readonly Attempt[] {
+  const known = new Set(jobs.map(attemptKey));
+  const left = pods.filter((pod) => !isOver(pod) && !known.has(attemptKey(pod)));
+  return [...Map.groupBy(left, attemptKey).values()].flatMap((own) => {
+    const [first] = own;
+    const taskId = first?.metadata.labels?.[labels.task] ?? '';
+    if (first === undefined || !isTaskId(taskId)) return [];
+    const attempt = Number(first.metadata.labels?.[labels.attempt]);
+    const startedAt = new Date(first.metadata.creationTimestamp);
+    const silent = own.find(({ metadata }) => now.getTime() - Date.parse(metadata.deletionTimestamp ?? '') > silenceMs);
+    const waiting = silent === undefined ? {} : { waiting: endless(silent) };
+    return [{ taskId, attempt, startedAt, state: { kind: 'Running', ...waiting }, isGone: false }];
+  });
+}
+
+function endless({ metadata, spec }: Pod): string {
+  const { namespace, name } = metadata;
+  return `pod ${name} was deleted, and its node ${spec?.nodeName ?? ''} does not say that it has ended: it may still write; if the node is gone for good, kubectl -n ${namespace} delete pod ${name} --force`;
+}
+
+/** `snapshot-0/1`: of a task, and of its attempt. */
+export function attemptKey({ metadata }: Job | Pod): string {
+  return `${metadata.labels?.[labels.task]}/${metadata.labels?.[labels.attempt]}`;
 }
 
 /** Whether nothing in the pod runs any more. */

@@ -5,12 +5,11 @@ import { formatTaskArguments } from '../../src/cli/task-arguments.ts';
 import { isKubeError } from '../../src/kube/error.ts';
 import { type Draft, type Job, jobs, type Pod, pods, secrets } from '../../src/kube/objects.ts';
 import { titleAnnotation } from '../../src/kube/runs.ts';
-import { isTaskId } from '../../src/run/task-id.ts';
 import type { Task, TaskId } from '../../src/run/types.ts';
 import { ParityError } from '../../src/support/error.ts';
 import { taskTitle } from '../../src/tasks/title.ts';
 import { secretsOfTask } from './credentials.ts';
-import { attemptOf, isCreating, isOver, type JobSeen } from './job-attempt.ts';
+import { attemptKey, attemptOf, isCreating, isOver, type JobSeen, orphans } from './job-attempt.ts';
 import { isOfRun, jobName, labels, ofRun, ownedBy, runLabels } from './names.ts';
 import type { Attempt, Removed, Scope, TaskExecutor } from './types.ts';
 
@@ -39,7 +38,7 @@ export class JobExecutor implements TaskExecutor {
       const seen = { job, pods: own, missingSecrets: await missingSecrets(scope, own) };
       return attemptOf({ ...seen, pullPatienceMs: this.#pullPatienceMs }, now);
     });
-    return [...(await Promise.all(attempts)).filter((attempt) => attempt !== undefined), ...orphans(jobs, pods)];
+    return [...(await Promise.all(attempts)).filter((attempt) => attempt !== undefined), ...orphans(jobs, pods, now)];
   }
 
   async start(scope: Scope, task: Task, attempt: number): Promise<undefined> {
@@ -77,24 +76,6 @@ async function list({ kube, hold }: Scope) {
   const ownPods = await kube.list(pods, selection);
   const byAttempt = Map.groupBy(ownPods.items.toSorted(byAge), attemptKey);
   return { jobs: ownJobs.items, pods: ownPods.items, podsOf: (job: Job) => byAttempt.get(attemptKey(job)) ?? [] };
-}
-
-/** Attempts whose Job is gone and whose pod is not: on a node that is lost it may go on, and write, for as long as nobody says that it has ended. */
-export function orphans(jobs: readonly Job[], pods: readonly Pod[]): readonly Attempt[] {
-  const known = new Set(jobs.map(attemptKey));
-  const left = pods.filter((pod) => !isOver(pod) && !known.has(attemptKey(pod)));
-  return [...Map.groupBy(left, attemptKey).values()].flatMap(([pod]) => {
-    const taskId = pod?.metadata.labels?.[labels.task] ?? '';
-    if (pod === undefined || !isTaskId(taskId)) return [];
-    const attempt = Number(pod.metadata.labels?.[labels.attempt]);
-    const startedAt = new Date(pod.metadata.creationTimestamp);
-    return [{ taskId, attempt, startedAt, state: { kind: 'Running' }, isGone: false }];
-  });
-}
-
-/** `snapshot-0/1`: of a task, and of its attempt. */
-export function attemptKey({ metadata }: Job | Pod): string {
-  return `${metadata.labels?.[labels.task]}/${metadata.labels?.[labels.attempt]}`;
 }
 
 /** Creates a Job of the run; one that is there is the same by its marks and its digest, or `AccessDenied` is thrown. Whether it was made now. */

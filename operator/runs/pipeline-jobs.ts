@@ -9,8 +9,8 @@ import type { Task, TaskId } from '../../src/run/types.ts';
 import { ParityError, toParityError } from '../../src/support/error.ts';
 import { redactError } from '../../src/support/log.ts';
 import { ensureSecret } from './connections.ts';
-import { isOver, type JobSeen, type JobState, jobState } from './job-attempt.ts';
-import { attemptKey, byAge, createJob, deleteJobs, missingSecrets, orphans, stillThere } from './jobs.ts';
+import { attemptKey, isOver, type JobSeen, type JobState, jobState, orphans } from './job-attempt.ts';
+import { byAge, createJob, deleteJobs, missingSecrets, stillThere } from './jobs.ts';
 import { storageKeys } from './memory.ts';
 import { labels, ofRun } from './names.ts';
 import { executionLabel, pipelineJob, type SyncTask } from './pipeline-job.ts';
@@ -43,7 +43,7 @@ export class PipelineJobs implements TaskExecutor {
     });
     const inSteps = [
       ...(await Promise.all(attempts)).filter((attempt) => attempt !== undefined),
-      ...orphans(seen.jobs, seen.pods).filter(({ taskId, attempt }) => !known.has(`${taskId}/${attempt}`)),
+      ...orphans(seen.jobs, seen.pods, scope.now()).filter(({ taskId, attempt }) => !known.has(`${taskId}/${attempt}`)),
     ];
     return [...begun.filter(({ taskId, attempt }) => !byAttempt.has(`${taskId}/${attempt}`)), ...inSteps];
   }

@@ -369,6 +369,24 @@ describe('the command line on a real API server, where the test plays the operat
       expect(said.err).to.equal('');
     });
 
+    it('does not take the end of a pipeline that is a Job for the end of the task that it belongs to', async () => {
+      const run = await makeRun();
+      const said = parity('watch', 'flights');
+      await watched();
+      await play(running);
+      await eventually(() => expect(said.out).to.include('SnapshotCopied'));
+      await makePod(run, 'first-sync-0', 1, { [labels.execution]: 'of-flights' });
+      await playPod('first-sync-0-1', { phase: 'Running', startTime: at(0) });
+      await eventually(() => expect(said.out).to.include('first: compare flights …'));
+      await playPod('first-sync-0-1', ended('Succeeded', { exitCode: 0 }));
+      await makePod(run, 'first-sync-0', 2, { [labels.execution]: 'of-flights' });
+      await playPod('first-sync-0-2', ended('Failed', { exitCode: 3 }));
+      await eventually(() => expect(said.out).to.include('exit code 3'));
+      await play(finished('Errored'));
+      expect(await said.code).to.equal(2);
+      expect(said.out).to.not.match(/^✓ first: compare flights/m);
+    });
+
     it('shows conditions to an account that may not see pods, and says so once', async () => {
       await makeRun();
       await play(running);
@@ -564,8 +582,9 @@ describe('the command line on a real API server, where the test plays the operat
     });
   });
 
-  async function makePod(run: RunObject, task: string, attempt: number): Promise<void> {
-    const marks = { [labels.runUid]: run.metadata.uid, [labels.task]: task, [labels.attempt]: String(attempt) };
+  async function makePod(run: RunObject, task: string, attempt: number, more: object = {}): Promise<void> {
+    const own = { [labels.runUid]: run.metadata.uid, [labels.task]: task, [labels.attempt]: String(attempt) };
+    const marks = { ...own, ...more };
     const annotations = { [titleAnnotation]: 'first: compare flights' };
     const metadata = { name: `${task}-${attempt}`, namespace, labels: marks, annotations };
     await kube.create(pods, { metadata, spec: { containers: [{ name: 'task', image: 'none' }] } });
