@@ -106,9 +106,9 @@ function container({ kind, image, tlsSecret, storageRequest }: ServerDescription
     ports: [{ name: kind.name, containerPort: kind.port, protocol: 'TCP' }],
     readinessProbe: {
       exec: { command: ['sh', '/scripts/ready.sh'] },
-      periodSeconds: 2,
+      periodSeconds: 1,
       timeoutSeconds: 5,
-      failureThreshold: 3,
+      failureThreshold: 6,
     },
     ...(kind.stopCommand === undefined ? {} : { lifecycle: { preStop: { exec: { command: kind.stopCommand } } } }),
     // A server that ends says why in its last lines.

@@ -10,10 +10,15 @@ import { plans, type RunObject, runs } from '../../../src/kube/runs.ts';
 import { kindOf, say } from '../../support/cluster-runs.ts';
 import { eventually } from '../../support/eventually.ts';
 import { type Release, testRelease } from '../../support/release.ts';
-import { root } from '../../support/runs.ts';
+import { root, startJobs } from '../../support/runs.ts';
 
 /** An Application of the user's own. */
 const applications = resource('argoproj.io', 'v1alpha1', 'applications', 'Application');
+
+const cases = [
+  { bug: 'None', verdict: 'Passed', code: 0 },
+  { bug: 'DuplicatedBatch', verdict: 'Failed', code: 1 },
+] as const;
 
 describe('ways to a run on a cluster', function () {
   this.timeout(600_000);
@@ -21,10 +26,15 @@ describe('ways to a run on a cluster', function () {
   this.retries(0);
   let release: Release;
   let folder: string;
+  let done: (name: string) => Promise<void>;
 
   before(async () => {
     release = await testRelease();
     folder = await mkdtemp(join(tmpdir(), 'parity-ways-'));
+    done = startJobs(
+      2,
+      new Map([['git', fromGit], ['ci', fromCI], ...cases.map((each) => [each.verdict, () => byHand(each)] as const)]),
+    );
   });
   after(async () => {
     if (folder !== undefined) await rm(folder, { recursive: true });
@@ -34,30 +44,32 @@ describe('ways to a run on a cluster', function () {
     return release.spec(['airlines'], { isFullOnly: true, ...(bug === undefined ? {} : { bug }) });
   }
 
-  describe('parity run --cluster, and parity wait beside it', () => {
-    const cases = [
-      { bug: 'None', verdict: 'Passed', code: 0 },
-      { bug: 'DuplicatedBatch', verdict: 'Failed', code: 1 },
-    ] as const;
-    for (const { bug, verdict, code } of cases) {
-      it(`end with ${code} where the run has ${verdict}, and bring its report`, async () => {
-        const name = `by-hand-${code}`;
-        const file = join(folder, `${name}.yaml`);
-        await writeFile(file, JSON.stringify({ ...kindOf('PipelineParityRun', name), spec: spec(bug) }));
-        const started = parity('run', file, '--cluster', '--reports', name);
-        await eventually(() => release.kube.get(runs, { namespace: release.runs, name }), 60_000);
-        const waited = parity('wait', `ppr/${name}`);
-        expect(await started.code, started.out + started.err).to.equal(code);
-        expect(await waited.code, waited.out + waited.err).to.equal(code);
-        expect(waited.out).to.match(new RegExp(`^${verdict} {2}${name}: `, 'm'));
-        expect(JSON.parse(await readFile(join(folder, name, 'report.json'), 'utf8'))).to.include({ verdict });
-        await release.delete(name);
-        await release.untilGone(name);
-      });
-    }
-  });
+  it('are the CI recipe and a plan, whose later edits change nothing', () => done('ci'));
 
-  it('are the CI recipe and a plan, whose later edits change nothing', async () => {
+  it('are manifests in Git that Argo CD syncs: a change is another run, and the one before goes with all it made', () =>
+    done('git'));
+
+  for (const { verdict, code } of cases) {
+    it(`are parity run --cluster, with parity wait beside it: both end with ${code} where the run has ${verdict}, and it brings its report`, () =>
+      done(verdict));
+  }
+
+  async function byHand({ bug, verdict, code }: (typeof cases)[number]): Promise<void> {
+    const name = `by-hand-${code}`;
+    const file = join(folder, `${name}.yaml`);
+    await writeFile(file, JSON.stringify({ ...kindOf('PipelineParityRun', name), spec: spec(bug) }));
+    const started = parity('run', file, '--cluster', '--reports', name);
+    await eventually(() => release.kube.get(runs, { namespace: release.runs, name }), 60_000);
+    const waited = parity('wait', `ppr/${name}`);
+    expect(await started.code, started.out + started.err).to.equal(code);
+    expect(await waited.code, waited.out + waited.err).to.equal(code);
+    expect(waited.out).to.match(new RegExp(`^${verdict} {2}${name}: `, 'm'));
+    expect(JSON.parse(await readFile(join(folder, name, 'report.json'), 'utf8'))).to.include({ verdict });
+    await release.delete(name);
+    await release.untilGone(name);
+  }
+
+  async function fromCI(): Promise<void> {
     const { namespace, kube } = { namespace: release.runs, kube: release.kube };
     await kube.create(plans, { metadata: { name: 'nightly', namespace }, spec: spec() });
     const recipe = promisify(execFile)(join(root, 'examples/ci/parity-ci.sh'), {
@@ -84,9 +96,9 @@ describe('ways to a run on a cluster', function () {
     await release.delete('from-ci');
     await release.untilGone('from-ci');
     await kube.delete(plans, { namespace, name: 'nightly' });
-  });
+  }
 
-  it('are manifests in Git that Argo CD syncs: a change is another run, and the one before goes with all it made', async () => {
+  async function fromGit(): Promise<void> {
     const name = { namespace: 'argocd', name: `${release.name}-gitops` };
     const { repository } = release.cluster;
     const values = (trigger: string) => ({ name: 'gitops', trigger, plan: spec() });
@@ -117,7 +129,7 @@ describe('ways to a run on a cluster', function () {
     await release.untilGone(second.metadata.name);
     for (const { metadata } of [first, second]) await release.untilNothingLeft(metadata.uid);
     await eventually(async () => expect(await release.kube.find(applications, name)).to.equal(undefined), 60_000);
-  });
+  }
 
   /** The run of Argo CD's that is as asked. */
   async function synced(is: (run: RunObject) => boolean): Promise<RunObject> {
