@@ -10,12 +10,11 @@ import {
   differences,
   isClean,
   type Lane,
-  reporting,
   type Scenario,
   Stage,
-  smallRun,
   type Trouble,
 } from '../support/operator-crash.ts';
+import { reporting, smallRun } from '../support/small-run.ts';
 
 const passes: Scenario = { name: 'passes', spec: smallRun, isOver: isClean };
 

@@ -19,8 +19,9 @@ import { log } from '../../src/support/log.ts';
 import type { Decide } from '../support/api-proxy.ts';
 import { sharedServer } from '../support/databases.ts';
 import { eventually } from '../support/eventually.ts';
-import { isGone, type Lane, reporting, type Scenario, Stage, smallRun } from '../support/operator-crash.ts';
+import { isGone, type Lane, type Scenario, Stage } from '../support/operator-crash.ts';
 import { keysOf } from '../support/played-cluster.ts';
+import { reporting, smallRun } from '../support/small-run.ts';
 
 /** What the issue allows from `kubectl delete` to nothing being left, once no task runs any more, in seconds. */
 const mostSeconds = 30;

@@ -12,9 +12,9 @@ import {
   type Lane,
   type Scenario,
   Stage,
-  smallRun as spec,
   type Trouble,
 } from '../support/operator-crash.ts';
+import { smallRun as spec } from '../support/small-run.ts';
 
 const lanesAtOnce = 6;
 /** Writes between two blows at one run: fewer where there are few. */

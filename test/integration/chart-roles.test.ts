@@ -33,11 +33,12 @@ import { type ControlPlane, startControlPlane } from '../support/control-plane.t
 import { sharedServer } from '../support/databases.ts';
 import { eventually } from '../support/eventually.ts';
 import { type RenderedObject, rendered } from '../support/helm.ts';
-import { isClean, reporting, smallRun } from '../support/operator-crash.ts';
+import { isClean } from '../support/operator-crash.ts';
 import { installApplications } from '../support/played-argocd.ts';
 import { keysOf, playCluster } from '../support/played-cluster.ts';
 import { accessOf, compareAccess } from '../support/rbac.ts';
 import { type SeaweedFs, startSeaweedFs } from '../support/seaweedfs.ts';
+import { reporting, smallRun } from '../support/small-run.ts';
 
 const commit = 'c0ffee'.repeat(6).concat('0123');
 

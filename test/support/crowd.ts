@@ -9,9 +9,9 @@ import { Mirror, objectsOf } from '../../src/kube/watch.ts';
 import { ParityError } from '../../src/support/error.ts';
 import { within } from '../../src/support/retry.ts';
 import type { ControlPlane } from './control-plane.ts';
-import { reporting, smallRun } from './operator-crash.ts';
 import { keysOf, playCluster } from './played-cluster.ts';
 import type { SeaweedFs } from './seaweedfs.ts';
+import { reporting, smallRun } from './small-run.ts';
 
 /** A source that is there at once. */
 export const readySources: SourceProvider = {

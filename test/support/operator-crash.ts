@@ -36,6 +36,7 @@ import { type OperatorProcess, startOperatorProcess } from './operator-process.t
 import { argocd, installApplications, playArgoCD } from './played-argocd.ts';
 import { keysOf, playCluster } from './played-cluster.ts';
 import { type SeaweedFs, startSeaweedFs } from './seaweedfs.ts';
+import { reporting } from './small-run.ts';
 
 /** A run from its creation until nothing more happens to it, with what its user does meanwhile. */
 export interface Scenario {
@@ -88,12 +89,6 @@ export interface Outcome {
 }
 
 export const installation = 'crashed';
-/** A run over one table, in a source that the operator deploys. */
-export const smallRun = {
-  snapshot: { location: 'file:///nowhere/lake', tables: [{ name: 'planes', path: 'planes', key: ['tailnum'] }] },
-  sources: [{ name: 'shop', engine: 'Postgres' as const, tables: ['planes'], kubernetes: {} }],
-  pipelines: [{ name: 'candidate', reference: {} }],
-};
 export const isGone = (run: RunObject | undefined) => run === undefined;
 export const isClean = (run: RunObject | undefined) =>
   run !== undefined &&
@@ -101,8 +96,6 @@ export const isClean = (run: RunObject | undefined) =>
   (run.metadata.finalizers ?? []).length === 0;
 
 const runName = 'run';
-/** Reports that no played task writes. */
-export const reporting = { reports: { location: 'file:///nowhere/reports', formats: ['JSON' as const] } };
 /** Long enough for a busy machine; a run that hangs is what the tests look for. */
 const hangMs = 120_000;
 
