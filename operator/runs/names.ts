@@ -1,9 +1,10 @@
 import { createHash } from 'node:crypto';
 import type { OwnerReference } from '../../src/kube/objects.ts';
 import { cleanupFinalizer, labels, type RunObject } from '../../src/kube/runs.ts';
+import { cutName, sourceName } from '../../src/kube/source-name.ts';
 import type { RunIdentity } from '../../src/tasks/task.ts';
 
-export { cleanupFinalizer, labels };
+export { cleanupFinalizer, labels, sourceName };
 
 /** On a run's hold Secret. */
 export const holdFinalizer = 'pipelineparity.io/hold';
@@ -17,7 +18,7 @@ export function runLabels(run: RunIdentity): Readonly<Record<string, string>> {
   return {
     [labels.managedBy]: manager,
     [labels.installation]: run.installation,
-    [labels.run]: cut(run.name, 63),
+    [labels.run]: cutName(run.name, 63),
     [labels.runUid]: run.uid,
   };
 }
@@ -47,14 +48,9 @@ export function holdName(uid: string): string {
   return `parity-${uid}`;
 }
 
-/** Name of what a source is made of, and of the Secret with its connection. */
-export function sourceName(uid: string, source: string): string {
-  return cut(`parity-${uid.slice(0, 8)}-${source}`, 63);
-}
-
 /** Name of the Job of one attempt of a task. */
 export function jobName(uid: string, taskId: string, attempt: number): string {
-  return cut(`parity-${uid.slice(0, 8)}-${taskId}`, 63 - String(attempt).length - 1).concat(`-${attempt}`);
+  return cutName(`parity-${uid.slice(0, 8)}-${taskId}`, 63 - String(attempt).length - 1).concat(`-${attempt}`);
 }
 
 /** Name of a Job of a pipeline, and of the Secret with what it is told: of its pipeline, step, source and table, and the attempt. */
@@ -63,12 +59,5 @@ export function pipelineJobName(uid: string, parts: readonly string[], attempt: 
   const plain = said.toLowerCase().replaceAll(/[^a-z0-9]+/g, '-');
   // Tables of other letters, or whose names differ in them only.
   const own = plain === said ? plain : `${plain}-${createHash('sha256').update(said).digest('hex').slice(0, 8)}`;
-  return cut(`parity-${uid.slice(0, 8)}-job-${own}`, 63 - String(attempt).length - 1).concat(`-${attempt}`);
-}
-
-/** The name, or as much of it as fits with a hash of all of it: different names stay different. */
-function cut(name: string, length: number): string {
-  if (name.length <= length) return name;
-  const hash = createHash('sha256').update(name).digest('hex').slice(0, 8);
-  return `${name.slice(0, length - 9).replace(/[-.]+$/, '')}-${hash}`;
+  return cutName(`parity-${uid.slice(0, 8)}-job-${own}`, 63 - String(attempt).length - 1).concat(`-${attempt}`);
 }

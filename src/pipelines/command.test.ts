@@ -80,6 +80,21 @@ describe('a command as a pipeline', () => {
     }
   }
 
+  it('and every other kind is told where the connection is: in the run’s folder, or in the cluster’s Secret', async () => {
+    const spec = specOf('true');
+    const request = { pipeline: spec.name, step: 'first', source: 'shop', mode: 'Full', at: 'Target' } as const;
+    const { runFolder: _, ...inCluster } = contextOf(spec);
+    const placeOf = async (context: TaskContext) => {
+      const [first] = await executionsOf(spec, { ...request, tables: ['t'] }, context, connection);
+      return first?.request.source;
+    };
+    expect(await placeOf(contextOf(spec))).to.include({
+      secret: 'source-shop',
+      secretDir: join(folder, 'secrets/source-shop'),
+    });
+    expect(await placeOf(inCluster)).to.include({ secret: 'parity-8c9a2b1e-shop', secretDir: null });
+  });
+
   it('has ended well when it ends with code 0', async () => {
     expect(await end(await start(specOf('true')))).to.deep.equal({ state: 'Succeeded' });
   });

@@ -2,6 +2,7 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { ExternalPipelineSpec, LandingEngine, ResolvedSource } from '../api/resolved.ts';
 import { expandText, SECRET_VARIABLES, spellingsOf, type TemplateValue } from '../api/templates.ts';
+import { sourceName } from '../kube/source-name.ts';
 import { formatLocation } from '../lake/location.ts';
 import type { ObjectStore } from '../lake/store.ts';
 import { clickHouseUrl, formatConnection, sourceSecret } from '../sources/connection.ts';
@@ -109,9 +110,11 @@ export async function executionsOf(
   return split.map((tables, index) => ({ id: ids[index] ?? '', request: { ...common, tables } }));
 }
 
-function secretOf({ runFolder }: ContractContext, source: string) {
+/** Where others than the task find the connection: in the run's folder on this machine, else in the cluster's Secret. */
+function secretOf({ file, runFolder }: ContractContext, source: string) {
+  if (runFolder === undefined) return { secret: sourceName(file.run.uid, source), secretDir: null };
   const secret = sourceSecret(source);
-  return { secret, secretDir: runFolder === undefined ? null : join(runFolder, 'secrets', secret) };
+  return { secret, secretDir: join(runFolder, 'secrets', secret) };
 }
 
 /** Where a table of a source lands. */

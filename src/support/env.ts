@@ -12,6 +12,8 @@ export const env = {
   secretsDir: (): string | undefined => process.env.PARITY_SECRETS_DIR,
   logLevel: (): string => process.env.PARITY_LOG_LEVEL ?? 'warn',
   stepSummary: (): string | undefined => process.env.GITHUB_STEP_SUMMARY,
+  /** Folder of the programs of another Postgres than the package's. */
+  postgresBinDir: (): string | undefined => process.env.PARITY_POSTGRES_BIN,
   /** Folder of MariaDB or MySQL binaries, where they are not on the PATH. */
   mysqlBinDir: (): string | undefined => process.env.PARITY_MYSQL_BIN,
   /** Whether the user has said where Node keeps compiled code, or that it keeps none, or measures coverage, which such code would blur. */

@@ -27,6 +27,10 @@ export interface SourceRun {
   close(): Promise<void>;
 }
 
+async function sharedOf(engine: ResolvedSource['engine']): Promise<Connection> {
+  return (engine === 'Snowflake' ? await sharedSnowflake() : await sharedServer(engine)).connection;
+}
+
 export const advances: ResolvedSpec['scenario'] = [{ name: 'to-version', advance: {} }];
 
 /** Until it is closed the current folder is `/`, as in a task: the engine reaches only what lies below it. */
@@ -34,6 +38,7 @@ export async function openSourceRun(
   engineName: ResolvedSource['engine'],
   tables: readonly ResolvedTable[],
   columns: ResolvedSource['columns'],
+  own?: Connection,
 ): Promise<SourceRun> {
   const cwd = process.cwd();
   process.chdir('/');
@@ -49,8 +54,7 @@ export async function openSourceRun(
   const workspace = await openStore(run.workspace);
   const engine = await openEngine({ scratch: join(folder, 'scratch'), memoryBytes: 1024 ** 3, threads: 2 });
   const mark = { uid: crypto.randomUUID(), installation: 'test' };
-  const server =
-    engineName === 'Snowflake' ? (await sharedSnowflake()).connection : (await sharedServer(engineName)).connection;
+  const server = own ?? (await sharedOf(engineName));
   const connection = await createRunDatabase(server, engineName, mark, 'shop');
   const source: ResolvedSource = {
     name: 'shop',
