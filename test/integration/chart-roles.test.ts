@@ -26,7 +26,7 @@ import { labels, plans, type RunObject, runs } from '../../src/kube/runs.ts';
 import { Mirror, objectsOf } from '../../src/kube/watch.ts';
 import { openStore } from '../../src/lake/open.ts';
 import { taskId } from '../../src/run/task-id.ts';
-import { type ApiProxy, type Decide, startApiProxy } from '../support/api-proxy.ts';
+import { type ApiProxy, type Decide, type ProxiedRequest, startApiProxy } from '../support/api-proxy.ts';
 import { apply } from '../support/apply.ts';
 import { say } from '../support/cluster-runs.ts';
 import { type ControlPlane, startControlPlane } from '../support/control-plane.ts';
@@ -36,7 +36,7 @@ import { type RenderedObject, rendered } from '../support/helm.ts';
 import { isClean } from '../support/operator-crash.ts';
 import { installApplications } from '../support/played-argocd.ts';
 import { keysOf, playCluster } from '../support/played-cluster.ts';
-import { accessOf, compareAccess } from '../support/rbac.ts';
+import { type Access, accessOf, compareAccess } from '../support/rbac.ts';
 import { type SeaweedFs, startSeaweedFs } from '../support/seaweedfs.ts';
 import { reporting, smallRun } from '../support/small-run.ts';
 
@@ -88,12 +88,15 @@ describe('the Roles of the chart, on a tour through all that the operator does; 
       const isAsked = () => proxy.requests.some(({ method, path }) => method === 'GET' && path.endsWith('/events'));
       const storage = playStorage(kube, isAsked);
       try {
-        await tour(account, chart, proxy);
-        const asked = proxy.requests
-          .map(({ method, path, query }) => accessOf(method, path, query))
-          .filter((access) => access !== undefined);
-        expect(proxy.requests.filter(({ status }) => status === 403).map(({ path }) => path)).to.deep.equal([]);
-        expect(compareAccess(chart, account, asked)).to.deep.equal({ missing: [], unused: [] });
+        const broken = await tour(account, chart, proxy).then(
+          () => undefined,
+          (error: unknown) => error,
+        );
+        // Said first, in words: it is what a tour is broken by.
+        const refused = proxy.requests.filter(({ status }) => status === 403);
+        expect(compareAccess([], account, accessesOf(refused)).missing, 'refused').to.deep.equal([]);
+        if (broken !== undefined) throw broken;
+        expect(compareAccess(chart, account, accessesOf(proxy.requests))).to.deep.equal({ missing: [], unused: [] });
       } finally {
         await storage[Symbol.asyncDispose]();
         await proxy[Symbol.asyncDispose]();
@@ -299,6 +302,12 @@ describe('the Roles of the chart, on a tour through all that the operator does; 
 interface Account {
   readonly name: string;
   readonly namespace: string;
+}
+
+function accessesOf(requests: readonly ProxiedRequest[]): readonly Access[] {
+  return requests
+    .map(({ method, path, query }) => accessOf(method, path, query))
+    .filter((access) => access !== undefined);
 }
 
 function isStalled({ status }: RunObject): boolean {
