@@ -115,7 +115,8 @@ describe('a rate of requests', () => {
     const requests = new Requests(200);
     const start = performance.now();
     await Promise.all(Array.from({ length: 21 }, () => requests.take()));
-    expect(performance.now() - start).to.be.at.least(99);
+    // 20 spaces of 5 ms; a timer may fire up to a millisecond early
+    expect(performance.now() - start).to.be.at.least(98);
     expect(requests.count).to.equal(21);
   });
 });
