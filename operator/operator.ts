@@ -86,6 +86,9 @@ export async function startOperator(options: StartOptions): Promise<RunningOpera
   return operator;
 }
 
+/** Twice what 50 runs that wait take (4 requests every 5 s each): a reconcile is not to wait for its turn. The server's own fairness bounds the rest. */
+const defaultRate = { requestsPerSecond: 100, burst: 200 };
+
 class Operator implements RunningOperator {
   readonly metrics = createMetrics();
   readonly #options: StartOptions;
@@ -109,7 +112,7 @@ class Operator implements RunningOperator {
 
   async start(): Promise<void> {
     const { access, client, healthPort } = this.#options;
-    const kube = await connect({ ...access, ...client, onRequest: countRequests(this.metrics) });
+    const kube = await connect({ ...access, ...defaultRate, ...client, onRequest: countRequests(this.metrics) });
     this.#kube = kube;
     if (healthPort !== undefined) {
       this.#health = await startHealthServer({

@@ -26,8 +26,13 @@ import { conditionOf, endedStatus, hasEnded, statusOf, waitingStatus } from './s
 import { type Attempt, type Hold, type RunObject, runs, type Scope } from './types.ts';
 import { continueTasks, startTasks, stopTasks } from './work.ts';
 
-/** Things that nobody tells of (a server that starts, a pod that can't be placed) are looked at again after so long, in ms. */
+/** Things that nobody tells of (a server that starts, a pod that can't be placed) are looked at again after about so long, in ms. */
 const lookAgainMs = 5_000;
+
+/** Spread, so that runs that began together don't ask the API server together ever after. */
+function lookAgain({ options }: RunContext): Outcome {
+  return { againAfterMs: options.lookAgainMs ?? lookAgainMs * (0.8 + 0.4 * Math.random()) };
+}
 
 /**
  * Brings one run a step further, from whatever point it has come to: killed between any two of its calls, the next one ends in the same place.
@@ -99,7 +104,7 @@ async function end(
 
 async function wait(context: RunContext, run: RunObject, reason: string, message: string): Promise<Begun> {
   await saveStatus(context, run, waitingStatus(run, reason, message, context.now()));
-  return { outcome: { againAfterMs: context.options.lookAgainMs ?? lookAgainMs } };
+  return { outcome: lookAgain(context) };
 }
 
 /** One step of a run that has begun. What keeps it from going on is said in its status, and bounded in time. */
@@ -147,8 +152,8 @@ async function step(context: RunContext, scope: Scope, memory: RunMemory, store:
     scope.run,
     statusOf({ ...scope, spec, graph, state: now, stalled: stalled ?? waitingOn(waiting) }, context.now()),
   );
-  const idleMs = context.options.lookAgainMs ?? lookAgainMs;
-  return { againAfterMs: started?.againAfterMs ?? (started?.hasProvisioned === true ? 0 : idleMs) };
+  if (started?.againAfterMs !== undefined) return { againAfterMs: started.againAfterMs };
+  return started?.hasProvisioned === true ? { againAfterMs: 0 } : lookAgain(context);
 }
 
 /** The verdict is written before anything is cleaned up: who waits for it does not wait for that. */
