@@ -4,6 +4,7 @@
  */
 import { jobs, type Pod } from '../src/kube/objects.ts';
 import { labels, type RunObject } from '../src/kube/runs.ts';
+import { eventually } from '../test/support/eventually.ts';
 import { type Release, testRelease } from '../test/support/release.ts';
 import { Place } from '../test/support/runs.ts';
 
@@ -24,9 +25,13 @@ describe('a run on a cluster, measured', function () {
     const spec = { ...release.spec(['airlines', 'planes']), cleanup: { policy: 'Never' } };
     const { metadata } = await release.apply('measured', spec);
     const run = await release.until('measured', 'Finished');
-    const tasks = (await release.podsOf(metadata.uid)).filter(
-      (pod) => pod.metadata.labels?.[labels.task] !== undefined,
-    );
+    const tasks = await eventually(async () => {
+      const own = await release.podsOf(metadata.uid);
+      const found = own.filter((pod) => pod.metadata.labels?.[labels.task] !== undefined);
+      // The run goes on, and ends, before a node has said of a container that it has ended.
+      if (found.flatMap(intervalOf).some(Number.isNaN)) throw new Error('some task has not ended');
+      return found;
+    }, 30_000);
     const { items } = await release.kube.list(jobs, { labelSelector: `${labels.runUid}=${metadata.uid}` });
     const createdAt = new Map(items.map((job) => [taskOf(job), Date.parse(job.metadata.creationTimestamp)]));
     const startUps = tasks.map((pod) => intervalOf(pod)[0] - (createdAt.get(taskOf(pod)) ?? Number.NaN));

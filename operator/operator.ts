@@ -31,7 +31,7 @@ import type { Hands } from './runs/removals.ts';
 import type { Reach } from './runs/server-state.ts';
 import { statefulSetSources } from './runs/statefulsets.ts';
 import { hasEnded } from './runs/status.ts';
-import { type RunObject, runs, type SourceProvider } from './runs/types.ts';
+import { type Hold, type RunObject, runs, type SourceProvider } from './runs/types.ts';
 import { sweep } from './sweep/sweep.ts';
 
 export interface StartOptions extends FreezeOptions {
@@ -281,7 +281,7 @@ class Work {
       signal,
       now: () => new Date(),
       remember: (hold) => {
-        const known = this.#memories.get(hold.run.uid) ?? new RunMemory(hold);
+        const known = this.#memories.get(hold.run.uid) ?? new RunMemory(hold, this.#onEarlyEnd(hold));
         this.#memories.set(hold.run.uid, known);
         return known;
       },
@@ -295,6 +295,11 @@ class Work {
         if (!hasEnded(before) && hasEnded(after)) this.#admitNext(after);
       },
     };
+  }
+
+  /** Processes beside the operator are seen to end at once, pods are not. */
+  #onEarlyEnd({ namespace, run: { name } }: Hold): (() => void) | undefined {
+    return this.#options.executor === 'Jobs' ? () => this.#queue.add(keyOf({ namespace, name })) : undefined;
   }
 
   #mirrorRuns(namespace: string | undefined): Mirror<RunObject, KnownRun> {

@@ -8,6 +8,7 @@ import { ParityError } from '../../src/support/error.ts';
 import { type FailedOutput, readAttempt, readOutput, recordFailure } from '../../src/tasks/records.ts';
 import type { Resolution, TaskOutput } from '../../src/tasks/task.ts';
 import { createWorkspace } from '../../src/tasks/workspace.ts';
+import { Lookout } from './lookout.ts';
 import type { Records } from './state.ts';
 import type { Attempt, Hold, TaskFailure } from './types.ts';
 
@@ -28,9 +29,12 @@ export class RunMemory implements Records {
   readonly #stopped = new Map<TaskId, number>();
   /** Sources that are being brought up: provisioning has no process that could be observed. */
   readonly provisioning = new Set<TaskId>();
+  readonly #lookout: Lookout | undefined;
 
-  constructor(hold: Hold) {
+  /** `onEnd` is told of ends that lie in the workspace before the executor sees them; left out where it sees them at once. */
+  constructor(hold: Hold, onEnd?: () => void) {
     this.#hold = hold;
+    this.#lookout = onEnd === undefined ? undefined : new Lookout(onEnd);
     this.#graph = buildGraph(hold.spec);
   }
 
@@ -87,6 +91,11 @@ export class RunMemory implements Records {
     const ended = attempts.filter(
       ({ state, taskId, attempt }) => state.kind === 'Exited' && !this.#knows(taskId, attempt),
     );
+    const early = attempts.filter(
+      ({ state, taskId }) =>
+        state.kind === 'Running' && this.#lookout?.hasFound(taskId) === true && !this.#ends.has(taskId),
+    );
+    await mapBounded(early, readers, ({ taskId }) => this.#readSuccess(store, taskId));
     await mapBounded(ended, readers, async ({ taskId, attempt, state }) => {
       if ((await this.#readEnd(store, taskId)) || (await this.#readAttempt(store, taskId, attempt))) return;
       const failure = (state.kind === 'Exited' ? state.failure : undefined) ?? silent(taskId);
@@ -94,6 +103,15 @@ export class RunMemory implements Records {
       else await this.recordFailure(store, taskId, attempt, failure);
     });
     await this.#expand(store);
+  }
+
+  /** Has it said at once when one of these attempts records its end. */
+  lookFor(store: ObjectStore, attempts: readonly Attempt[]): void {
+    const running = attempts.filter(({ state, taskId }) => state.kind === 'Running' && !this.#ends.has(taskId));
+    this.#lookout?.lookFor(
+      store,
+      running.flatMap(({ taskId: id, startedAt }) => (startedAt === undefined ? [] : [{ id, startedAt }])),
+    );
   }
 
   /** Records an attempt's failure in the task's place, and takes in what is recorded then. */
@@ -117,6 +135,7 @@ export class RunMemory implements Records {
   }
 
   close(): void {
+    this.#lookout?.close();
     this.#store?.close();
     this.#store = undefined;
   }
@@ -131,6 +150,12 @@ export class RunMemory implements Records {
     // Details can be large, and are read again by whoever needs one.
     this.#ends.set(id, output.outcome === 'Succeeded' ? { ...output, detail: null } : output);
     return true;
+  }
+
+  /** A failure is the end only once nothing of its attempt can write any more. */
+  async #readSuccess(store: ObjectStore, id: TaskId): Promise<void> {
+    const output = await readOutput(store, id);
+    if (output?.outcome === 'Succeeded') this.#ends.set(id, { ...output, detail: null });
   }
 
   async #readAttempt(store: ObjectStore, id: TaskId, attempt: number): Promise<boolean> {

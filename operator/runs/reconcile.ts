@@ -143,6 +143,7 @@ async function step(context: RunContext, scope: Scope, memory: RunMemory, store:
     decision.kind === 'start'
       ? await startTasks(scope, context.hands, memory, store, { graph, state, attempts, spec }, decision.tasks)
       : undefined;
+  memory.lookFor(store, attempts);
   const now = started === undefined ? state : withRunning(state, started.started);
   const waiting = attempts.flatMap(({ state }) =>
     state.kind === 'Running' && state.waiting !== undefined ? [state.waiting] : [],

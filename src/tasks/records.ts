@@ -27,6 +27,11 @@ export async function readOutput<Detail = unknown>(
   return await readJson<TaskOutput<Detail>>(workspace, key(id, 'output.json'));
 }
 
+/** Whether the task has an end. */
+export async function hasOutput(workspace: ObjectReader, id: string): Promise<boolean> {
+  return (await workspace.head(key(id, 'output.json'))) !== undefined;
+}
+
 /** The failure of one attempt that was not the task's end; undefined where there is none. */
 export async function readAttempt(
   workspace: ObjectReader,
