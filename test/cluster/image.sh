@@ -4,7 +4,7 @@
 #   test/cluster/image.sh --import    and brings it to the node
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
-inputs=(Dockerfile .dockerignore package.json package-lock.json tsconfig.json tsconfig.build.json LICENSE bin crds operator src)
+inputs=(Dockerfile .dockerignore package.json package-lock.json tsconfig.json tsconfig.build.json LICENSE argocd/sources bin crds operator src)
 
 main() {
   need buildah
