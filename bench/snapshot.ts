@@ -1,6 +1,6 @@
 /**
  * Copying a table from bucket to bucket on one endpoint against `s5cmd cp` of the same objects, both on the server's side.
- *   node bench/snapshot.ts [RUNS [FILES…]]      default 3 runs; 200 files of 1 MB, then 10,000 files of 1 kB; FILES: so many files of 1 kB
+ *   node bench/snapshot.ts [RUNS [FILES…]]      default 3 runs; 1,000 files of 1 MB, then 10,000 files of 1 kB; FILES: so many files of 1 kB
  * Ours is the snapshot task as a run starts it: a process that reads its input and the table's log, copies, compares what arrived, records.
  */
 import { mkdtemp, rm } from 'node:fs/promises';
@@ -15,7 +15,7 @@ import { cpu, inTurn, largest, type Measured, measure, median, ratio, serverCpu,
 const [runs = 3, ...counts] = process.argv.slice(2).map(Number);
 const s5cmd = join(cacheDir, 'peers/bin/s5cmd');
 const shapes = [
-  [200, 1_000_000],
+  [1_000, 1_000_000],
   [10_000, 1_000],
 ] as const;
 await bench('snapshot', async () => {
