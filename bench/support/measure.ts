@@ -100,7 +100,7 @@ json.dump({'wallSeconds': wall, 'cpuSeconds': usage.ru_utime + usage.ru_stime, '
            'treeBytes': peaks['tree'], 'ownBytes': peaks['own'], 'exitCode': os.waitstatus_to_exitcode(status)}, open(sys.argv[1], 'w'))
 `;
 
-/** Runs the commands in turn, A B A B …, after one warm-up of each, and returns each one's measurements, so that drift of the machine hits all alike. */
+/** Runs the commands in turn, A B B A …, after one warm-up of each, and returns each one's measurements, so that drift of the machine hits all alike. */
 export async function inTurn<Name extends string>(
   runs: number,
   commands: Readonly<Record<Name, () => Promise<Measured>>>,

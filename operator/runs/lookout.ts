@@ -1,3 +1,4 @@
+import { Requests } from '../../src/lake/requests.ts';
 import type { ObjectStore } from '../../src/lake/store.ts';
 import type { TaskId } from '../../src/run/types.ts';
 import { hasOutput } from '../../src/tasks/records.ts';
@@ -12,6 +13,8 @@ export interface Sought {
 const everyMs = 200;
 /** For so long after its beginning a task is looked for, in ms: a second is much of a short one, and nothing of a long one. */
 const youngMs = 20_000;
+/** Of all runs of this process together, so that many are looked at less often and not at a greater cost. */
+const pace = new Requests(50);
 
 /**
  * Looks into the workspace for the ends of young tasks. A node says of a container that it has ended up to a second after it has, and what the task has
@@ -67,7 +70,10 @@ export class Lookout {
     this.#isLooking = true;
     // A store that does not answer is for the reconcile to say.
     const has = await Promise.all(
-      this.#sought.map(async ({ id }) => ((await hasOutput(store, id).catch(() => false)) ? [id] : [])),
+      this.#sought.map(async ({ id }) => {
+        await pace.take();
+        return (await hasOutput(store, id).catch(() => false)) ? [id] : [];
+      }),
     );
     this.#isLooking = false;
     const found = has.flat();
