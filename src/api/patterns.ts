@@ -22,6 +22,8 @@ const WORDS: Readonly<Record<string, string>> = {
   '^[A-Za-z0-9][A-Za-z0-9._/:@-]*$': 'an image such as registry/name:tag',
   '^[A-Za-z0-9./_-]+=[A-Za-z0-9._-]*(,[A-Za-z0-9./_-]+=[A-Za-z0-9._-]*)*$': 'labels such as app=worker,tier=etl',
   '^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$': 'an instant in UTC such as 2026-01-01T00:00:00Z',
+  '^([A-Za-z_][A-Za-z0-9_$]*|"([^"]|"")+")[.]([A-Za-z_][A-Za-z0-9_$]*|"([^"]|"")+")$':
+    'a schema such as DATABASE.SCHEMA',
   '^[0-9A-Fa-f.:]+/[0-9]{1,3}$': 'a block of addresses such as 10.1.0.0/16',
 };
 

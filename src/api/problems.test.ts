@@ -37,6 +37,32 @@ const STRUCTURE: readonly Case[] = [
     'run.yaml:18:7: spec.sources[shop].external: missing; source "shop" is a Snowflake account, which no run can start: name the secret that it is reached by, external: { secretRef: { name: … } }',
   ],
   [
+    'clones in a database that makes none',
+    changed(['embedded: {}', 'embedded: {}\n      cloneFrom: { schema: A.B }']),
+    'run.yaml:22:7: spec.sources[shop].cloneFrom: only Snowflake clones tables; remove cloneFrom',
+  ],
+  [
+    'clones of what is no schema',
+    changed(
+      ['engine: Postgres', 'engine: Snowflake'],
+      ['embedded: {}', 'external: { secretRef: { name: x } }\n      cloneFrom: { schema: A.B; }'],
+    ),
+    'run.yaml:22:28: spec.sources[shop].cloneFrom.schema: found "A.B;"; it must be a schema such as DATABASE.SCHEMA',
+  ],
+  [
+    'clones of a table that is sampled, and types for its columns',
+    changed(
+      ['engine: Postgres', 'engine: Snowflake'],
+      [
+        'embedded: {}',
+        'external: { secretRef: { name: x } }\n      cloneFrom: { schema: A."b" }\n      columns: [{ table: planes, column: a, type: variant }]',
+      ],
+      ['name: planes', 'name: planes\n        sample: { percent: 10, by: a }'],
+    ),
+    'run.yaml:23:7: spec.sources[shop].cloneFrom: table "planes" is sampled, and its clone would be all of it, as it is; have it loaded',
+    'run.yaml:24:51: spec.sources[shop].columns[planes.a].type: "a" has the type that it has where it is cloned from; remove this entry',
+  ],
+  [
     'nothing where an object goes',
     changed(['embedded: {}', 'embedded:']),
     'run.yaml:21:7: spec.sources[shop].embedded: found nothing; write {} or its fields',

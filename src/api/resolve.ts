@@ -158,13 +158,14 @@ function resolveSample(table: TableSpec, index: number, need: Need): Pick<Resolv
 }
 
 function resolveSource(source: SourceSpec, surroundings: Surroundings): ResolvedSource {
-  const { name, engine, engineVersion, tables } = source;
+  const { name, engine, engineVersion, tables, cloneFrom } = source;
   return {
     name,
     engine,
     ...(engineVersion === undefined ? {} : { engineVersion }),
     tables,
     columns: (source.columns ?? []).map(resolveSourceColumn),
+    ...(cloneFrom === undefined ? {} : { cloneFrom: { schema: cloneFrom.schema, ...given({ at: cloneFrom.at }) } }),
     provider: resolveProvider(source, surroundings.defaultProvider ?? 'embedded'),
   };
 }

@@ -57,7 +57,16 @@ export interface ResolvedSource {
   readonly columns: readonly SourceColumn[];
   /** What the server's own version begins with, part by part: `16` or `8.4`; checked once it answers. */
   readonly engineVersion?: string;
+  readonly cloneFrom?: CloneFrom;
   readonly provider: ResolvedProvider;
+}
+
+/** Where tables of the snapshot lie in the source's own account of Snowflake, to be cloned instead of loaded. */
+export interface CloneFrom {
+  /** `DATABASE.SCHEMA`, as one writes it in SQL. */
+  readonly schema: string;
+  /** `2026-01-01T00:00:00Z`: as they were then. */
+  readonly at?: string;
 }
 
 export type ResolvedProvider =

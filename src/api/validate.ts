@@ -88,7 +88,26 @@ function validateSource(source: ResolvedSource, index: number, spec: ResolvedSpe
     ...unknown,
     ...source.columns.flatMap((_, at) => validateSourceColumn(source, at, spec, path)),
     ...validateDeployment(source, path),
+    ...validateClones(source, spec, path),
   ];
+}
+
+/** A clone is the whole table, with the types that it has. */
+function validateClones(source: ResolvedSource, { snapshot }: ResolvedSpec, above: Path): Finding[] {
+  if (source.cloneFrom === undefined) return [];
+  const path: Path = [...above, 'cloneFrom'];
+  const findings: Finding[] = snapshot.tables
+    .filter(({ name, sample, mask }) => source.tables.includes(name) && (sample !== undefined || mask.length > 0))
+    .map(({ name, sample }) => {
+      const how = sample === undefined ? 'masked' : 'sampled';
+      return { path, message: `table "${name}" is ${how}, and its clone would be all of it, as it is; have it loaded` };
+    });
+  for (const [index, { column, type }] of source.columns.entries()) {
+    if (type === undefined) continue;
+    const message = `"${column}" has the type that it has where it is cloned from; remove this entry`;
+    findings.push({ path: [...above, 'columns', index, 'type'], message });
+  }
+  return findings;
 }
 
 function validateDeployment({ provider }: ResolvedSource, path: Path): Finding[] {

@@ -1,5 +1,6 @@
 import type { DataType } from '../lake/types.ts';
 import { connectSnowflake, type SnowflakeClient, sfIdentifier, sfString } from '../sources/snowflake-client.ts';
+import { finerThanMicroseconds } from '../sources/snowflake-times.ts';
 import type { Connection } from '../sources/source.ts';
 import { ParityError } from '../support/error.ts';
 
@@ -77,14 +78,7 @@ async function requireMicroseconds(
   table: string,
   columns: readonly FoundColumn[],
 ): Promise<void> {
-  const fine = columns.filter(({ type }) => /^timestamp_\w+\([789]\)$/.test(type));
-  if (fine.length === 0) return;
-  const counts = fine.map(
-    ({ name }, index) =>
-      `SUM(IFF(MOD(DATE_PART('nanosecond', ${sfIdentifier(name)}), 1000) <> 0, 1, 0)) AS "c${index}"`,
-  );
-  const [row] = await client.run(`SELECT ${counts.join(', ')} FROM ${sfIdentifier(table)}`);
-  const column = fine.find((_, index) => Number(row?.[`c${index}`] ?? 0) > 0);
+  const column = await finerThanMicroseconds(client, table, columns);
   if (column === undefined) return;
   throw new ParityError(
     'UnrepresentableValue',

@@ -3,7 +3,13 @@ import type { Engine } from '../engine/engine.ts';
 import type { Relation } from '../lake/relation.ts';
 import { ParityError } from '../support/error.ts';
 import type { OwnedSession } from './session.ts';
+import { cloneAdvice } from './snowflake-clone.ts';
 import type { LoadOptions, SourceTable } from './source.ts';
+
+export interface ProofOptions extends LoadOptions {
+  /** The table that the source's one is a clone of; left out where it was loaded. */
+  readonly cloneOf?: string | undefined;
+}
 
 /** Reads a table back from its source and returns its row digest. */
 export async function digestSource(
@@ -19,14 +25,14 @@ export async function digestSource(
 
 /**
  * Holds what a source contains against the snapshot, so that a later difference can only be the pipeline's. Returns the digest that both have. Throws
- * `ProofFailed` naming the table and the first column that differs.
+ * `ProofFailed` naming the table and the first column that differs, and what the table is a clone of.
  */
 export async function proveEqual(
   engine: Engine,
   session: OwnedSession,
   table: SourceTable,
   snapshot: Relation,
-  options: LoadOptions,
+  options: ProofOptions,
 ): Promise<RowDigest> {
   const wanted = await rowDigest(engine, snapshot, { signal: options.signal });
   const found = await digestSource(engine, session, table, options);
@@ -39,31 +45,32 @@ async function proofFailed(
   session: OwnedSession,
   table: SourceTable,
   proof: { relation: Relation; wanted: RowDigest; found: RowDigest },
-  options: LoadOptions,
+  options: ProofOptions,
 ): Promise<ParityError> {
   const { relation, wanted, found } = proof;
-  if (found.rows !== wanted.rows)
-    return failure(table.name, `holds ${found.rows} rows where ${relation.name} has ${wanted.rows}`, table.name);
+  const failure = (what: string, column?: string): ParityError => failed(table.name, what, column, options.cloneOf);
+  if (found.rows !== wanted.rows) return failure(`holds ${found.rows} rows where ${relation.name} has ${wanted.rows}`);
   const expected = await columnDigests(engine, relation, { signal: options.signal });
   const { digests } = await session.scan(engine, table, options, async (source) => ({
     digests: await columnDigests(engine, source, { signal: options.signal }),
     rows: found.rows,
   }));
   const differing = table.columns.find(({ field }) => digests.get(field.name) !== expected.get(field.name));
-  if (differing === undefined)
-    return failure(table.name, `pairs the values of its columns otherwise than ${relation.name}`, table.name);
+  if (differing === undefined) return failure(`pairs the values of its columns otherwise than ${relation.name}`);
   const { field, sqlType } = differing;
   return failure(
-    table.name,
     `holds other values than ${relation.name} in column ${field.name} (${field.type.kind} as ${sqlType})`,
-    `${table.name}.${field.name}`,
+    field.name,
   );
 }
 
-function failure(table: string, found: string, subject: string): ParityError {
-  return new ParityError('ProofFailed', `Proving the source's copy of ${table}: it ${found}.`, {
-    subject,
+function failed(table: string, found: string, column: string | undefined, cloneOf: string | undefined): ParityError {
+  const proved = cloneOf === undefined ? `the source's copy of ${table}` : `${table}, a clone of ${cloneOf}`;
+  return new ParityError('ProofFailed', `Proving ${proved}: it ${found}.`, {
+    subject: column === undefined ? table : `${table}.${column}`,
     advice:
-      'Where sources[].columns names a type for the column, choose one that keeps its values as they are, or omit the column; else something has written to the source.',
+      cloneOf === undefined
+        ? 'Where sources[].columns names a type for the column, choose one that keeps its values as they are, or omit the column; else something has written to the source.'
+        : cloneAdvice,
   });
 }

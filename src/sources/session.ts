@@ -1,3 +1,4 @@
+import type { CloneFrom } from '../api/resolved.ts';
 import type { Engine } from '../engine/engine.ts';
 import type { Relation } from '../lake/relation.ts';
 import type { ExportOptions, SourceDriver, SourceSession, SourceTable } from './source.ts';
@@ -19,6 +20,11 @@ export interface OwnedSession extends SourceSession {
     options: ExportOptions,
     consume: (relation: Relation) => Promise<Result>,
   ): Promise<Result>;
+  /**
+   * Only in Snowflake: makes the table anew as a clone of the one of its name elsewhere in the account, without its columns in `unwanted`, and
+   * returns it with the types that it has there. What it holds is not looked at (snowflake-clone.ts).
+   */
+  readonly clone?: (table: SourceTable, from: CloneFrom, unwanted: readonly string[]) => Promise<SourceTable>;
 }
 
 export interface OwnedDriver extends SourceDriver {

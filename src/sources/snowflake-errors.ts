@@ -24,6 +24,16 @@ export function isMissing({ code }: SnowflakeFailure): boolean {
   return ['002043', '002003', '000606', '090105', '090106'].includes(code);
 }
 
+/** Whether the role lacks a privilege that it is told of. */
+export function isDenied({ code }: SnowflakeFailure): boolean {
+  return code === '003001' || code === '003003';
+}
+
+/** Whether Time Travel does not go back as far as the statement asks for. */
+export function isTooLongAgo({ code }: SnowflakeFailure): boolean {
+  return code === '000707';
+}
+
 /** Whether the session is of no more use: the account does not answer, or has ended it. */
 export function isLost(error: unknown): error is SnowflakeFailure {
   return error instanceof SnowflakeFailure && lostCodes.has(error.code);

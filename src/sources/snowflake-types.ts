@@ -130,8 +130,15 @@ export function readValue(column: SourceTableColumn, index: number): string {
   const { field } = column;
   const text = ownName(index);
   switch (field.type.kind) {
+    case 'byte':
+    case 'short':
+    case 'integer':
+    case 'long': {
+      const [number, end] = [`CAST(${text} AS Nullable(Int128))`, 1n << (bits[field.type.kind] - 1n)];
+      return held(column, `${number} < -${end} OR ${number} >= ${end}`, `CAST(${number} AS ${engineType(field.type)})`);
+    }
     case 'float':
-      return `toFloat32(${text})`;
+      return held(column, `toFloat32(${text}) != ${text} AND NOT isNaN(${text})`, `toFloat32(${text})`);
     case 'binary':
       return `unhex(${text})`;
     case 'boolean':
@@ -141,6 +148,14 @@ export function readValue(column: SourceTableColumn, index: number): string {
     default:
       return isNested(field.type) ? castNested(column, text) : `CAST(${text} AS ${engineType(field.type)})`;
   }
+}
+
+const bits = { byte: 8n, short: 16n, integer: 32n, long: 64n } as const;
+
+/** The value, unless a condition says that the column's type does not hold it: its digits or its end would be cut off, and another value be seen. */
+function held({ field }: SourceTableColumn, unless: string, value: string): string {
+  const message = `column ${field.name} in Snowflake holds a number that no ${field.type.kind} is`;
+  return `if(throwIf(ifNull(${unless}, false), '${message.replace(/[^ -~]|['\\]/g, '?')}') = 1, NULL, ${value})`;
 }
 
 export function travellingName(index: number): string {

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import type { CloneFrom } from '../api/resolved.ts';
 import type { Engine } from '../engine/engine.ts';
 import type { Relation } from '../lake/relation.ts';
 import { ParityError } from '../support/error.ts';
@@ -6,6 +7,7 @@ import { unrepresentable } from './refusals.ts';
 import type { OwnedDriver, OwnedSession } from './session.ts';
 import { applyStaged } from './snowflake-apply.ts';
 import { connectSnowflake, type SnowflakeClient, sfIdentifier, sfString } from './snowflake-client.ts';
+import { cloneTable } from './snowflake-clone.ts';
 import { diagnoseSnowflake, isValueError } from './snowflake-errors.ts';
 import { SnowflakeStage } from './snowflake-stage.ts';
 import { arrivedValue, planSnowflake } from './snowflake-types.ts';
@@ -74,6 +76,10 @@ class SnowflakeSession implements OwnedSession {
         await this.#drop(staged.inserts.name).catch(() => undefined);
       }
     });
+  }
+
+  async clone(table: SourceTable, from: CloneFrom, unwanted: readonly string[]): Promise<SourceTable> {
+    return await this.#doing(`cloning ${table.name}`, table, () => cloneTable(this.#client, table, from, unwanted));
   }
 
   async alter(table: SourceTable): Promise<void> {

@@ -1,3 +1,4 @@
+import type { CloneFrom } from '../api/resolved.ts';
 import type { Engine } from '../engine/engine.ts';
 import { readDeltaSnapshot } from '../lake/delta/log.ts';
 import type { Relation } from '../lake/relation.ts';
@@ -7,6 +8,7 @@ import { type OpenSource, openSource } from '../sources/connect.ts';
 import { checkKey } from '../sources/key-check.ts';
 import { maxKeyBytes } from '../sources/mysql-types.ts';
 import { proveEqual } from '../sources/prove.ts';
+import { cloneOf } from '../sources/snowflake-clone.ts';
 import type { LoadOptions, SourceTable } from '../sources/source.ts';
 import { ParityError, toParityError } from '../support/error.ts';
 import { snapshotPath, snapshotRelation, snapshotVersion } from './relations.ts';
@@ -33,7 +35,7 @@ export interface RehydratedTable {
 }
 
 /**
- * Loads tables of the snapshot into a source, then proves it: the source is read back and its row digest equals the snapshot's. A table that will advance
+ * Loads tables of the snapshot into a source, or clones them where they lie there already, then proves it: the source is read back and its row digest equals the snapshot's. A table that will advance
  * is loaded at its base version. Done again, each table is made anew. Throws `UnrepresentableValue`, `UnsupportedFeature` or `ProofFailed` naming table and column.
  */
 export const runRehydrate: TaskHandler<RehydrateDetail> = async (context) => {
@@ -109,25 +111,40 @@ async function rehydrateTable(
   const relation = relations[0];
   if (relation === undefined) throw new ParityError('Internal', `Table ${name} has no point to be loaded at.`);
   context.progress({ table: name, ...total(relation), note: 'checking the key' });
-  const { table, notes } = await planOf(context, engine, source, name, relation, relations);
+  const { table: planned, notes } = await planOf(context, engine, source, name, relation, relations);
   let bytes = 0;
   const load = progressOf(context, name, relation, 'loading', (sent) => {
     bytes = Math.max(bytes, sent);
   });
-  await source.session.load(engine, table, relation, load);
+  const { cloneFrom } = source.spec;
+  const table = cloneFrom === undefined ? planned : await clone(context, source, planned, cloneFrom);
+  if (cloneFrom === undefined) await source.session.load(engine, table, relation, load);
+  else notes.push(`a clone of ${cloneOf(name, cloneFrom)}, with its types and keys`);
   context.progress({ table: name, ...total(relation), note: 'proving' });
-  const proof = await proveEqual(
-    engine,
-    source.session,
-    table,
-    relation,
-    progressOf(context, name, relation, 'proving'),
-  );
+  const proof = await proveEqual(engine, source.session, table, relation, {
+    ...progressOf(context, name, relation, 'proving'),
+    cloneOf: cloneFrom && cloneOf(name, cloneFrom),
+  });
   const unread = await secondReading(context, engine, name, at, relation);
   if (unread !== undefined) notes.push(unread);
   context.progress({ table: name, rows: proof.rows, totalRows: proof.rows, bytes });
   const columns = table.columns.map(({ field, sqlType }) => ({ name: field.name, type: sqlType }));
   return { table: { name, at, ...proof, primaryKey: table.primaryKey, columns, notes }, bytes };
+}
+
+/** A table of the account as the source's own, without the columns that this run leaves out. */
+async function clone(
+  context: TaskContext,
+  { spec, session }: OpenSource,
+  table: SourceTable,
+  from: CloneFrom,
+): Promise<SourceTable> {
+  if (session.clone === undefined)
+    throw new ParityError('InvalidSpec', `Source ${spec.name} is to hold clones, which ${spec.engine} does not make.`);
+  const excluded = context.file.spec.snapshot.tables.find(({ name }) => name === table.name)?.exclude ?? [];
+  const omitted = spec.columns.filter((column) => column.table === table.name && column.omit === true);
+  context.progress({ table: table.name, note: 'cloning' });
+  return await session.clone(table, from, [...excluded, ...omitted.map(({ column }) => column)]);
 }
 
 /** The proof reads the snapshot with our own reader: another one has to see the same. Returns what it could not look at, in words. */

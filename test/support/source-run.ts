@@ -2,7 +2,7 @@ import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import type { ResolvedSource, ResolvedSpec, ResolvedTable } from '../../src/api/resolved.ts';
+import type { CloneFrom, ResolvedSource, ResolvedSpec, ResolvedTable } from '../../src/api/resolved.ts';
 import { openEngine } from '../../src/engine/chdb.ts';
 import type { Engine } from '../../src/engine/engine.ts';
 import { openStore } from '../../src/lake/open.ts';
@@ -23,7 +23,10 @@ export interface SourceRun {
   readonly engine: Engine;
   readonly connection: Connection;
   readonly workspace: ObjectStore;
-  context(input: TaskInput, options?: { scenario?: ResolvedSpec['scenario']; signal?: AbortSignal }): TaskContext;
+  context(
+    input: TaskInput,
+    options?: { scenario?: ResolvedSpec['scenario']; signal?: AbortSignal; cloneFrom?: CloneFrom },
+  ): TaskContext;
   close(): Promise<void>;
 }
 
@@ -67,11 +70,11 @@ export async function openSourceRun(
     engine,
     connection,
     workspace,
-    context: (input, { scenario = advances, signal = new AbortController().signal } = {}) => ({
+    context: (input, { scenario = advances, signal = new AbortController().signal, cloneFrom } = {}) => ({
       file: {
         id: input.kind,
         run: { name: 'test', ...mark },
-        spec: { ...specOf(run), sources: [source], scenario },
+        spec: { ...specOf(run), sources: [cloneFrom === undefined ? source : { ...source, cloneFrom }], scenario },
         input,
       },
       attempt: 1,

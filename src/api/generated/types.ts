@@ -267,6 +267,19 @@ export interface SourceSpec {
     omit?: boolean;
   }[];
   /**
+   * Where the snapshot's tables already lie in the same account of Snowflake, each by its own name: the source's tables are zero-copy clones of them instead of being loaded, and are proved as loaded ones are. With a baseVersion they are the base. Left out: the tables are loaded.
+   */
+  cloneFrom?: {
+    /**
+     * Schema of the tables, as `DATABASE.SCHEMA`. As in SQL, names are folded to upper case unless they are in double quotes.
+     */
+    schema: string;
+    /**
+     * The tables as they were then, by Time Travel, in UTC: `2026-01-01T00:00:00Z`. Left out: as they are.
+     */
+    at?: string;
+  };
+  /**
    * Image of the server, with the server's own programs on the PATH and a shell. Left out: the official image of `engineVersion`. For MySQL, an image of MariaDB does as well.
    */
   image?: string;

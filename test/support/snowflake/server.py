@@ -197,6 +197,8 @@ def answer(session: Session, text: str) -> dict[str, Any]:
             return use_warehouse(match)
         if match := SHOW_SCHEMAS.match(text):
             return show_schemas(session, match)
+        if match := CLONE.match(text):
+            prepare_clone(session, match)
         answered = execute(session, text)
         if match := CREATE_SCHEMA.match(text):
             COMMENTS.setdefault(match["name"].replace('"', ""), match["comment"])
@@ -255,6 +257,17 @@ PARAMETERS = {
     "ABORT_DETACHED_QUERY": "TRUE",
     "AUTOCOMMIT": "TRUE",
 }
+
+
+# Its own clone is a copy, and knows neither OR REPLACE nor a history.
+CLONE = re.compile(r'\s*CREATE\s+OR\s+REPLACE\s+TRANSIENT\s+TABLE\s+(?P<name>"(?:[^"]|"")+")\s+CLONE\s+(?P<source>\S+)(?P<at>\s+AT\s*\(.*)?$', re.I | re.S)
+
+
+def prepare_clone(session: Session, match: re.Match[str]) -> None:
+    execute(session, f"DESCRIBE TABLE {match['source']}")
+    if match["at"]:
+        raise Refused("000707", f"Time travel data is not available for table {match['source']}.", "02000")
+    execute(session, f"DROP TABLE IF EXISTS {match['name']}")
 
 
 def alter_session(_: Session, match: re.Match[str]) -> dict[str, Any]:
