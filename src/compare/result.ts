@@ -97,3 +97,14 @@ export type CauseRule =
   | 'MissingBatch'
   | 'ResurrectedDelete'
   | 'ColumnDropped';
+
+/**
+ * Whether `comparison.maxDifferences` lets the table pass: it speaks of rows. A column that is missing, or whose values could not be compared,
+ * is one difference whatever the number of rows, and never passes.
+ */
+export function isLetPass(
+  { differences, schema }: Pick<TableComparison, 'differences' | 'schema'>,
+  maxDifferences: number,
+): boolean {
+  return differences <= maxDifferences && !schema.some(({ counts }) => counts);
+}

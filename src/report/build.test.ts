@@ -1,5 +1,6 @@
 import { assert } from 'chai';
 import type { ResolvedSpec } from '../api/resolved.ts';
+import type { TableComparison } from '../compare/result.ts';
 import { buildGraph } from '../run/graph.ts';
 import type { RunState, TaskState, Verdict } from '../run/types.ts';
 import type { Resolution } from '../tasks/task.ts';
@@ -113,14 +114,19 @@ describe('the report that is built from findings', () => {
   }
 
   it('tells what the manifest lets pass from what it does not', () => {
-    const compared = (maxDifferences: number) => {
+    const compared = (maxDifferences: number, schema: TableComparison['schema'] = []) => {
       const input = compare?.input ?? { kind: 'report' as const };
       const lenient = { ...spec, comparison: { ...spec.comparison, maxDifferences } };
-      return buildReport(findings({ spec: lenient, compared: [{ input, items: [differentComparison()] }] }));
+      return buildReport(
+        findings({ spec: lenient, compared: [{ input, items: [{ ...differentComparison(), schema }] }] }),
+      );
     };
+    const missing = { column: 'a', difference: 'Missing', baseline: 'long', candidate: null, counts: true } as const;
     assert.equal(compared(23_467).comparisons[0]?.outcome, 'Different');
     assert.equal(compared(23_468).comparisons[0]?.outcome, 'Tolerated');
     assert.equal(compared(23_468).counts.differing, 0);
+    assert.equal(compared(23_468, [{ ...missing, counts: false }]).comparisons[0]?.outcome, 'Tolerated');
+    assert.equal(compared(1_000_000, [missing]).comparisons[0]?.outcome, 'Different', 'a column was not compared');
   });
 
   it('names each failed task with its table, and none that was only stopped', () => {

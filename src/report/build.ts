@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { canonicalJson } from '../api/json.ts';
 import type { ResolvedSpec } from '../api/resolved.ts';
-import type { TableComparison } from '../compare/result.ts';
+import { isLetPass, type TableComparison } from '../compare/result.ts';
 import type { ResolvedSide, RunState, Task, TaskGraph, TaskInput, Verdict } from '../run/types.ts';
 import { failures } from '../run/verdict.ts';
 import type { Resolution, RunIdentity, SnapshotDetail } from '../tasks/task.ts';
@@ -93,7 +93,7 @@ function comparisonsOf({ input, items }: TaskFinding<TableComparison>, findings:
     source: input.source ?? null,
     baseline: sideInWords(input.baseline, item.table, findings.resolution),
     candidate: sideInWords(input.candidate, item.table, findings.resolution),
-    outcome: item.differences === 0 ? 'Equal' : item.differences <= maxDifferences ? 'Tolerated' : 'Different',
+    outcome: item.differences === 0 ? 'Equal' : isLetPass(item, maxDifferences) ? 'Tolerated' : 'Different',
   }));
 }
 

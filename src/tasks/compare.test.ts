@@ -74,6 +74,12 @@ describe('the compare task', () => {
     assert.equal((await run(['flights'], { maxDifferences: 4 })).summary.differences, 5);
   });
 
+  it('never lets a column pass that could not be compared', async () => {
+    const columns = [{ table: 'planes', column: 'seats', rename: 'places' }];
+    const { summary } = await run(['planes'], { maxDifferences: 1_000, columns });
+    assert.equal(summary.differing, 1);
+  });
+
   it('names the table of an error', async () => {
     const error = await run(['planes', 'flights'], {}, ['nope']).catch((e: unknown) => e);
     assert.deepInclude(error, { code: 'InvalidSpec', subject: 'flights' });

@@ -1,6 +1,6 @@
 import type { ComparisonColumn, ResolvedTable } from '../api/resolved.ts';
 import { type CompareOptions, compareRelations } from '../compare/compare.ts';
-import type { DifferenceClass, TableComparison } from '../compare/result.ts';
+import { type DifferenceClass, isLetPass, type TableComparison } from '../compare/result.ts';
 import type { Engine } from '../engine/engine.ts';
 import type { Relation } from '../lake/relation.ts';
 import { cursorBoundOf } from '../pipelines/cursor-bound.ts';
@@ -17,8 +17,8 @@ export interface CompareDetail {
 type CompareInput = Extract<TaskInput, { kind: 'compare' }>;
 
 /**
- * Compares the task's tables, one after another. A table with at most `comparison.maxDifferences` differences does not count against the run;
- * the detail keeps its numbers as they are. An error names its table.
+ * Compares the task's tables, one after another. A table with at most `comparison.maxDifferences` rows that differ does not count against the
+ * run; the detail keeps its numbers as they are. An error names its table.
  */
 export const runCompare: TaskHandler<CompareDetail> = async (context) => {
   const { input } = context.file;
@@ -128,7 +128,7 @@ async function namingTable<Result>(table: string, work: () => Promise<Result>): 
 }
 
 function summaryOf(tables: readonly TableComparison[], maxDifferences: number) {
-  const differing = tables.filter(({ differences }) => differences > maxDifferences);
+  const differing = tables.filter((table) => !isLetPass(table, maxDifferences));
   const [first] = differing;
   return {
     tables: tables.length,

@@ -964,7 +964,7 @@ export interface ComparisonSpec {
    */
   unseen?: 'Expected' | 'Fail';
   /**
-   * Differences that a run may have and still pass.
+   * Rows of one table that may differ in one comparison without failing the run. A column that is missing, added or of another type is never let pass.
    */
   maxDifferences?: number;
   /**
