@@ -110,7 +110,7 @@ async function isDelta(reader: ObjectReader, path: string): Promise<boolean> {
 
 /**
  * Keys of the files that a path means, in order: itself, those below it that end in one of the suffixes, or those that a pattern matches
- * (`*` within a folder, `**` across). Names with a leading `_` or `.` are no data. Throws `NotFound` where there is none.
+ * (`*` within a folder, `**` across). Names with a leading `_` or `.` are no data, but for partitions of columns so named (`_day=5`). Throws `NotFound` where there is none.
  */
 export async function filesAt(reader: ObjectReader, path: string, suffixes: readonly string[]): Promise<string[]> {
   const isPattern = /[*?]/.test(path);
@@ -123,7 +123,7 @@ export async function filesAt(reader: ObjectReader, path: string, suffixes: read
     const isHidden = key
       .slice(folder.length)
       .split('/')
-      .some((part) => /^[_.]/.test(part));
+      .some((part) => /^(\.|_[^=]*$)/.test(part));
     const isMeant =
       matches === undefined ? !isHidden && suffixes.some((suffix) => key.endsWith(suffix)) : matches.test(key);
     if (isMeant) keys.push(key);

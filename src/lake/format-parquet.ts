@@ -27,6 +27,8 @@ export async function parquetRelation(engine: Engine, reader: ObjectReader, path
     const [sample] = group.keys;
     if (sample === undefined) continue;
     for (const field of await fieldsOf(engine, reader, sample, name)) {
+      if (!group.paths.some((path) => path === field.name || path.startsWith(`${field.name}.`)))
+        throw unnamed(field.name, sample, name);
       const known = fields.get(field.name);
       fields.set(field.name, known === undefined ? field : unified(known, field, name));
     }
@@ -46,6 +48,15 @@ export async function parquetRelation(engine: Engine, reader: ObjectReader, path
     rows: undefined,
   });
   return { ...relation, name };
+}
+
+/** DuckDB renames what it cannot tell apart; under that name the file has nothing, and NULL would be read. */
+function unnamed(column: string, key: string, name: string): ParityError {
+  return new ParityError(
+    'UnsupportedFeature',
+    `Reading ${name}, the file ${key} has a column whose name is empty, has a NUL character, or is another's but for case (read as ${column}).`,
+    { subject: column, advice: 'Write the files with column names that differ in more than case.' },
+  );
 }
 
 function plainFile(path: string, sizeBytes: number): DeltaFile {

@@ -118,7 +118,7 @@ async function select(
 ): Promise<string> {
   const there = table.stored.filter((field) => group.encodings.get(field.physicalName) !== 'Absent');
   const place = there.some((field) => isNested(field.type))
-    ? await rewritten(table, group, files, there)
+    ? await rewritten(table, group, files, source, there)
     : plain(table, group, files, source, there);
   const partitions = partitionColumns(table.partitions, files, place.pathOf, table);
   const values = table.columns.map((field) => {
@@ -165,8 +165,10 @@ async function rewritten(
   table: Table,
   group: FileGroup,
   files: readonly DeltaFile[],
+  source: EngineSource,
   fields: readonly Field[],
 ): Promise<Place> {
+  await checkInt96(table, group, files, source, fields);
   const paths = await rewriteNested(table.engine, table.reader, files.map(table.keyOf), fields, table);
   const pathOf = (file: DeltaFile): string => paths.get(table.keyOf(file)) ?? '';
   // DuckDB writes what was INT96 as microseconds.
@@ -180,6 +182,21 @@ async function rewritten(
     row: `t.${ROW_COLUMN}`,
     group: written,
   };
+}
+
+/** DuckDB cuts INT96 to microseconds without a word: before it does, the engine looks whether there is more. */
+async function checkInt96(
+  table: Table,
+  group: FileGroup,
+  files: readonly DeltaFile[],
+  source: EngineSource,
+  fields: readonly Field[],
+): Promise<void> {
+  const cut = fields.filter((field) => group.encodings.get(field.physicalName) === 'Int96');
+  if (cut.length === 0) return;
+  const read = cut.map((field) => readExpression(field.type, 'Int96', field.physicalName, field.name));
+  const from = source.table(files.map(table.keyOf), 'Parquet', structure(group, cut));
+  await table.engine.rows(`SELECT ${read.map((value) => `max(${value})`).join(', ')} FROM ${from} AS t`);
 }
 
 function structure(group: FileGroup, fields: readonly Field[]): string {

@@ -12,6 +12,8 @@ export interface FileGroup {
   readonly keys: readonly string[];
   /** Names of all columns at the files' top level. */
   readonly columns: readonly string[];
+  /** Dotted paths of all leaves. */
+  readonly paths: readonly string[];
 }
 
 export interface Footers {
@@ -44,7 +46,12 @@ export async function readFooters(
     const leaves = footer.leaves.map(([path, physical, logical]) => ({ path, physical, logical }));
     const encodings = new Map(fields.map((field) => [field.physicalName, encodingOf(field, leaves, name)]));
     const signature = JSON.stringify(options.separate === true ? leaves : [...encodings]);
-    const group = groups.get(signature) ?? { encodings, keys: [], columns: topLevel(leaves) };
+    const group = groups.get(signature) ?? {
+      encodings,
+      keys: [],
+      columns: topLevel(leaves),
+      paths: leaves.map(({ path }) => path),
+    };
     groups.set(signature, group);
     for (const [path, count] of footer.files) {
       const key = keyOf.get(path);
@@ -101,7 +108,10 @@ function topLevel(leaves: readonly Leaf[]): string[] {
 
 function encodingOf(field: Field, leaves: readonly Leaf[], name: string): Encoding {
   if (isNested(field.type)) {
-    return leaves.some((leaf) => leaf.path.startsWith(`${field.physicalName}.`)) ? 'Plain' : 'Absent';
+    const inner = leaves.filter((leaf) => leaf.path.startsWith(`${field.physicalName}.`));
+    const lossy = inner.find(isCutWhereNested);
+    if (lossy !== undefined) throw misfit(field, `${lossy.physical} (${lossy.logical}) at ${lossy.path}`, name);
+    return inner.length > 0 ? 'Plain' : 'Absent';
   }
   const leaf = leaves.find((candidate) => candidate.path === field.physicalName);
   if (leaf === undefined) {
@@ -112,6 +122,11 @@ function encodingOf(field: Field, leaves: readonly Leaf[], name: string): Encodi
   const encoding = encodingFor(field.type, leaf);
   if (encoding === undefined) throw misfit(field, `${leaf.physical} (${leaf.logical})`, name);
   return encoding;
+}
+
+/** Leaves that the reader of nested columns takes for less than they are, without an error: nanoseconds with a zone, decimals beyond 38 digits. */
+function isCutWhereNested({ logical }: Leaf): boolean {
+  return /timeUnit=nanoseconds/.test(logical) || Number(/^Decimal\(precision=(\d+)/.exec(logical)?.[1] ?? 0) > 38;
 }
 
 /** How a Parquet leaf gives the type exactly; undefined where it cannot. Narrower integers and floats are exact in wider ones. */

@@ -91,19 +91,22 @@ export function readExpression(type: DataType, encoding: Encoding, column: strin
       return value;
     case 'Micros':
       return `toUnixTimestamp64Micro(${value})`;
-    case 'Nanos': {
-      const message = `column ${label} holds nanoseconds, which a Delta timestamp does not`;
-      const nanos = `toUnixTimestamp64Nano(${value})`;
-      return `intDiv(${nanos} + throwIf(ifNull(${nanos} % 1000 != 0, false), '${message.replace(/[^ -~]|['\\]/g, '?')}'), 1000)`;
-    }
+    case 'Nanos':
+      return wholeMicros(`toUnixTimestamp64Nano(${value})`, label);
     case 'Int96':
-      return int96Micros(value);
+      return int96Micros(value, label);
   }
 }
 
+/** Nanoseconds as microseconds; the query ends where that would lose something. */
+function wholeMicros(nanos: string, label: string): string {
+  const message = `column ${label} holds nanoseconds, which a Delta timestamp does not`;
+  return `intDiv(${nanos} + throwIf(ifNull(${nanos} % 1000 != 0, false), '${message.replace(/[^ -~]|['\\]/g, '?')}'), 1000)`;
+}
+
 /** Microseconds since 1970: eight bytes of nanoseconds of the day, four of the Julian day, little-endian. 2,440,588 is 1970-01-01. */
-function int96Micros(value: string): string {
+function int96Micros(value: string, label: string): string {
   const nanosOfDay = `reinterpretAsInt64(substring(${value}, 1, 8))`;
   const julianDay = `reinterpretAsInt32(substring(${value}, 9, 4))`;
-  return `(toInt64(${julianDay}) - 2440588) * 86400000000 + intDiv(${nanosOfDay}, 1000)`;
+  return `(toInt64(${julianDay}) - 2440588) * 86400000000 + ${wholeMicros(nanosOfDay, label)}`;
 }
