@@ -151,7 +151,7 @@ Credentials for S3 come from the environment, as the AWS command line takes them
 
 Examples:
   parity compare delta:lake/flights@11 delta:lake/flights@12 --key id
-  parity compare csv:before.csv parquet:after/*.parquet --key id --rename cost=price --tolerance price=0.01
+  parity compare csv:before.csv parquet:after/*.parquet --key id --rename cost=price --tolerance cost=0.01
   parity compare delta:s3://lake/flights parquet:s3://out/flights --endpoint http://localhost:8333 --json
 `;
 

@@ -180,6 +180,22 @@ describe('comparing schemas', () => {
       { ...defaults, columns: [{ table: 't', column: 'id', ignore: true }] },
       /key column id is ignored/,
     ],
+    [
+      'two columns that one of the candidate would stand for',
+      {
+        ...defaults,
+        columns: [
+          { table: 't', column: 'v', rename: 'x' },
+          { table: 't', column: 'id', rename: 'x' },
+        ],
+      },
+      /column x would be compared with both id and v/,
+    ],
+    [
+      'a rename to what another column is compared with',
+      { ...defaults, columns: [{ table: 't', column: 'v', rename: 'id' }] },
+      /column id would be compared with both id and v/,
+    ],
     ['a setting of no column', { ...defaults, columns: [{ table: 't', column: 'nope', rename: 'x' }] }, /names nope/],
     ['a cursor that is not there', { ...defaults, cursor: 'nope' }, /cursor nope/],
   ];

@@ -138,6 +138,27 @@ function checkNames(
       },
     );
   }
+  checkRenames(baseline, table, settings);
+}
+
+/** A column of the candidate that stood for two of the baseline would hide that one of them is not there. */
+function checkRenames(baseline: Relation, table: string, settings: ReadonlyMap<string, ComparisonColumn>): void {
+  const partners = new Map<string, string>();
+  const compared = baseline.columns.filter(({ name }) => settings.get(name)?.ignore !== true);
+  for (const { name } of compared) {
+    const partner = settings.get(name)?.rename ?? name;
+    const other = partners.get(partner);
+    if (other !== undefined)
+      throw new ParityError(
+        'InvalidSpec',
+        `Comparing ${table}: the candidate's column ${partner} would be compared with both ${other} and ${name}.`,
+        {
+          subject: `${table}.${name}`,
+          advice: `Rename one of them to another column, or ignore it: the candidate has no column of its own for it.`,
+        },
+      );
+    partners.set(partner, name);
+  }
 }
 
 /** A source's primary key makes its columns NOT NULL, whatever the lake says: a pipeline that lands them so is right. */

@@ -78,6 +78,14 @@ describe('parity compare', () => {
     );
   });
 
+  it('takes what several options say of one column together', async () => {
+    await writeFile(join(folder, 'near.csv'), 'id,name,price\n1,Ann,1.504\n2,Bob,2.25\n3,,3.75\n4,Dan,4.00\n');
+    const options = ['--key', 'id', '--rename', 'cost=price', '--tolerance', 'cost=0.01'];
+    const { code, out } = await compare('csv:before.csv', 'csv:near.csv', ...options);
+    await rm(join(folder, 'near.csv'));
+    assert.equal(code, 0, out);
+  });
+
   it('masks values unless it is told to show them', async () => {
     const argv = ['csv:before.csv', 'csv:after.csv', '--key', 'id', '--rename', 'cost=price'];
     for (const json of [[], ['--json']]) {

@@ -58,7 +58,7 @@ function requestOf(baseline: string, candidate: string, flags: CompareFlags, io:
     ...(flags.endpoint === undefined ? {} : { endpoint: flags.endpoint }),
     ...(flags.region === undefined ? {} : { region: flags.region }),
     key: list(flags.key === undefined ? [] : [flags.key]),
-    columns: [
+    columns: oneForEachColumn([
       ...list(flags.ignore).map((column): ComparisonColumn => ({ table, column, ignore: true })),
       ...list(flags.rename).map((text): ComparisonColumn => {
         const [column, rename] = pair(text, '--rename', 'old=new');
@@ -74,12 +74,27 @@ function requestOf(baseline: string, candidate: string, flags: CompareFlags, io:
         }
         return { table, column, tolerance };
       }),
-    ],
+    ]),
     samples: whole(flags.samples, '--samples', 0, 1_000),
     values: flags.showValues === true ? 'Shown' : 'Masked',
     memoryBytes: whole(flags.memory, '--memory', 256, 1_048_576) * 2 ** 20,
     threads: whole(flags.threads, '--threads', 1, 256),
   };
+}
+
+/** What several options say of one column holds together; two of one kind contradict each other. */
+function oneForEachColumn(settings: readonly ComparisonColumn[]): ComparisonColumn[] {
+  const merged = new Map<string, ComparisonColumn>();
+  for (const setting of settings) {
+    const { column, rename, tolerance } = setting;
+    const known = merged.get(column);
+    if (known?.rename !== undefined && rename !== undefined)
+      throw usage(`--rename names ${column} twice`, 'A column has one name in the candidate.');
+    if (known?.tolerance !== undefined && tolerance !== undefined)
+      throw usage(`--tolerance names ${column} twice`, 'A column has one tolerance.');
+    merged.set(column, { ...known, ...setting });
+  }
+  return [...merged.values()];
 }
 
 /** Of a sample; --json has all. */
