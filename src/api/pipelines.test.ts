@@ -40,6 +40,16 @@ const cases: readonly (readonly [what: string, yaml: string, said: string])[] = 
     'outputs: PostHog lands Delta tables; say by location where its bucket is, and leave format and database out',
   ],
   [
+    'a sync type for a table that is not there',
+    'posthog: { secretRef: { name: p }, tables: [{ name: flight, syncType: Append }] }\noutputs: { location: "s3://warehouse/dlt" }\n',
+    'posthog.tables[flight].name: the snapshot has no table "flight"; did you mean "flights"?',
+  ],
+  [
+    'a sync type that needs a cursor',
+    'posthog: { secretRef: { name: p }, tables: [{ name: planes, syncType: Append }] }\noutputs: { location: "s3://warehouse/dlt" }\n',
+    'posthog.tables[planes].syncType: Append needs a cursor, and table "planes" has none',
+  ],
+  [
     'a password as an argument',
     'command: { argv: [sync, "{{source.password}}"] }\n',
     'argv[1]: {{source.password}} is a secret, which everybody on the machine could read here; put it into env',

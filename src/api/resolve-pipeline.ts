@@ -37,7 +37,7 @@ export function resolvePipeline(pipeline: PipelineSpec, taskTimeoutSeconds: numb
 /** Its cursor reads `>`, but for dates (src/pipelines/cursor-bound.ts). */
 function resolvePostHog(
   pipeline: PipelineSpec,
-  { secretRef, syncType, sourceHost, sourcePort, sshTunnel }: NonNullable<PipelineSpec['posthog']>,
+  { secretRef, syncType, tables, sourceHost, sourcePort, sshTunnel }: NonNullable<PipelineSpec['posthog']>,
   external: ExternalPipelineSpec,
 ): PostHogPipelineSpec {
   return {
@@ -47,6 +47,7 @@ function resolvePostHog(
     posthog: {
       secretRef,
       ...(syncType === undefined ? {} : { syncType }),
+      tables: tables ?? [],
       ...(sourceHost === undefined ? {} : { sourceHost }),
       ...(sourcePort === undefined ? {} : { sourcePort }),
       ...(sshTunnel === undefined

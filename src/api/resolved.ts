@@ -216,12 +216,16 @@ export interface TemporalPipelineSpec extends ExternalPipelineSpec {
   };
 }
 
+export type PostHogSyncType = 'FullRefresh' | 'Incremental' | 'Append';
+
 export interface PostHogPipelineSpec extends ExternalPipelineSpec {
   readonly posthog: {
     /** Keys: `host`, `project`, `key`; optional `sshPrivateKey`, `sshPassphrase`, `sshPassword`. */
     readonly secretRef: { readonly name: string };
     /** Left out: by key and cursor of each table. */
-    readonly syncType?: 'FullRefresh' | 'Incremental' | 'Append';
+    readonly syncType?: PostHogSyncType;
+    /** Tables for which it is another one. */
+    readonly tables: readonly { readonly name: string; readonly syncType: PostHogSyncType }[];
     /** Where PostHog reaches the sources, where it is elsewhere than this run does. */
     readonly sourceHost?: string;
     readonly sourcePort?: number;

@@ -10,7 +10,7 @@ import type {
   ResolvedOutputs,
   ResolvedSpec,
 } from './resolved.ts';
-import { suggestion } from './suggest.ts';
+import { suggestion, unknownTable } from './suggest.ts';
 import {
   EXECUTION_VARIABLES,
   expandText,
@@ -28,7 +28,7 @@ export function validatePipelines(spec: ResolvedSpec): Finding[] {
     return [
       ...validateTime(pipeline, spec, path),
       ...('posthog' in pipeline
-        ? validatePostHog(pipeline, spec, path)
+        ? [...validatePostHog(pipeline, spec, path), ...validateSyncTypes(pipeline, spec, path)]
         : validateOutputs(pipeline.outputs, spec, [...path, 'outputs'])),
       ...validateCheck(pipeline, spec, [...path, 'successWhen']),
       ...validateCommand(pipeline, path),
@@ -80,6 +80,31 @@ function validatePostHog({ outputs }: PostHogPipelineSpec, { sources }: Resolved
     ];
   const problem = locationProblem(outputs.location, { mayBeNewBucket: false });
   return problem === undefined ? [] : [{ path: at, message: problem }];
+}
+
+function validateSyncTypes({ posthog }: PostHogPipelineSpec, { snapshot }: ResolvedSpec, pipeline: Path): Finding[] {
+  return posthog.tables.flatMap(({ name, syncType }, index) => {
+    const path: Path = [...pipeline, 'posthog', 'tables', index];
+    const table = snapshot.tables.find((one) => one.name === name);
+    if (table === undefined)
+      return [
+        {
+          path: [...path, 'name'],
+          message: unknownTable(
+            name,
+            snapshot.tables.map((one) => one.name),
+          ),
+        },
+      ];
+    const missing =
+      syncType !== 'FullRefresh' && table.cursor === undefined
+        ? 'cursor'
+        : syncType === 'Incremental' && table.key.length === 0
+          ? 'key'
+          : undefined;
+    if (missing === undefined) return [];
+    return [{ path: [...path, 'syncType'], message: `${syncType} needs a ${missing}, and table "${name}" has none` }];
+  });
 }
 
 function validateOutputs(outputs: ResolvedOutputs, spec: ResolvedSpec, path: Path): Finding[] {

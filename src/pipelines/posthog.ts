@@ -4,6 +4,7 @@ import { ParityError } from '../support/error.ts';
 import { redact } from '../support/log.ts';
 import type { TaskContext } from '../tasks/task.ts';
 import type { Execution, TableRequest } from './contract.ts';
+import { syncTypeOf } from './cursor-bound.ts';
 import { type ExecutionState, type Executor, externalPipeline, type RunningExecution } from './external.ts';
 import { landedRelation, onlySource } from './outputs.ts';
 import type { Pipeline } from './pipeline.ts';
@@ -209,8 +210,7 @@ async function trigger(
 
 /** How PostHog is to sync the table. Its own schedule is put far off: the run says when. */
 async function settingsOf(spec: PostHogPipelineSpec, remote: Remote, table: TableRequest): Promise<object> {
-  const wanted =
-    spec.posthog.syncType ?? (table.cursor !== null && table.key.length > 0 ? 'Incremental' : 'FullRefresh');
+  const wanted = syncTypeOf(spec, { name: table.name, key: table.key, hasCursor: table.cursor !== null });
   const schedule = { sync_frequency: '30day' };
   if (wanted === 'FullRefresh') return { sync_type: 'full_refresh', ...schedule };
   const wrong = (found: string, advice: string): ParityError =>
@@ -218,7 +218,7 @@ async function settingsOf(spec: PostHogPipelineSpec, remote: Remote, table: Tabl
       subject: table.name,
       advice,
     });
-  const otherwise = 'Set posthog.syncType: FullRefresh, or name another cursor.';
+  const otherwise = 'Give the table syncType: FullRefresh in posthog.tables, or name another cursor.';
   if (table.cursor === null) throw wrong('it has no cursor', otherwise);
   if (wanted === 'Incremental' && table.key.length === 0) throw wrong('it has no key to merge by', otherwise);
   const cursors = (await remote.discover()).find(({ name }) => name === table.name)?.cursors;

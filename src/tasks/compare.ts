@@ -46,7 +46,7 @@ async function compareTable(
   const base = await baseRelation(context, engine, input, table);
   const hasColumn = (column: string): boolean => baseline.columns.some((field) => field.name === column);
   const cursor = table.cursor !== undefined && hasColumn(table.cursor) ? table.cursor : undefined;
-  const unseen = unseenOf(context, input, base, cursor);
+  const unseen = unseenOf(context, input, base, table, cursor);
   return await compareRelations(engine, baseline, candidate, {
     table: name,
     key: table.key,
@@ -79,13 +79,15 @@ function unseenOf(
   context: TaskContext,
   { candidate, afterIncremental }: CompareInput,
   base: Relation | undefined,
+  table: ResolvedTable,
   cursor: string | undefined,
 ): CompareOptions['unseen'] {
   if (!afterIncremental || base === undefined || cursor === undefined || candidate.kind !== 'pipeline')
     return undefined;
   const pipeline = context.file.spec.pipelines.find(({ name }) => name === candidate.pipeline);
   if (pipeline === undefined) return undefined;
-  return { base, cursor, bound: cursorBoundOf(pipeline, cursor, base), policy: context.file.spec.comparison.unseen };
+  const bound = cursorBoundOf(pipeline, table, cursor, base);
+  return bound === undefined ? undefined : { base, cursor, bound, policy: context.file.spec.comparison.unseen };
 }
 
 /** Settings of columns that this source leaves out, or that the run excludes, have nothing to apply to. */

@@ -14,7 +14,7 @@ import type { TaskContext } from './task.ts';
  * the comparison of the tables counts and shows.
  *
  * Returns the baseline itself where that does not apply: another side than the target of the snapshot, a table without base, key or cursor, a base
- * without any cursor value, or `comparison.unseen: Fail`.
+ * without any cursor value, a pipeline that reads all of the table each time, or `comparison.unseen: Fail`.
  */
 export async function seenBaseline(
   context: TaskContext,
@@ -29,7 +29,8 @@ export async function seenBaseline(
   if (spec.comparison.unseen === 'Fail') return baseline;
   const base = await snapshotRelation(context, engine, name, 'Base', { source });
   const pipeline = spec.pipelines.find((one) => one.name === candidate.pipeline);
-  const bound = pipeline === undefined ? 'Inclusive' : cursorBoundOf(pipeline, table.cursor, base);
+  const bound = pipeline === undefined ? 'Inclusive' : cursorBoundOf(pipeline, table, table.cursor, base);
+  if (bound === undefined) return baseline;
   return await asSeen(engine, baseline, base, {
     table: name,
     key: table.key,

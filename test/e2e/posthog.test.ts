@@ -40,7 +40,8 @@ describe('a run of PostHog (a server written from its routes)', function () {
       pipelines: [
         {
           name: 'candidate',
-          posthog: { secretRef: { name: 'posthog' } },
+          // What is read anew each time is held against all of the target, in queries too.
+          posthog: { secretRef: { name: 'posthog' }, ...(tables.includes('airports') ? refreshed : {}) },
           outputs: { location: pathToFileURL(bucket).href },
         },
       ],
@@ -178,6 +179,8 @@ describe('a run of PostHog (a server written from its routes)', function () {
     await expectNothingLeft();
   });
 });
+
+const refreshed = { tables: [{ name: 'airports', syncType: 'FullRefresh' }] };
 
 /** What the project has of its own. */
 const production = {

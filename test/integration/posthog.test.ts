@@ -180,7 +180,7 @@ describe('PostHog as a pipeline (a server written from its routes)', function ()
       executions: 'PerTable',
       timeoutSeconds,
       outputs: { kind: 'files', format: 'Delta', location: bucket() },
-      posthog: { secretRef: { name: 'posthog' }, ...more },
+      posthog: { secretRef: { name: 'posthog' }, tables: [], ...more },
     };
   }
 
@@ -301,6 +301,18 @@ describe('PostHog as a pipeline (a server written from its routes)', function ()
     expect(
       seen?.requests.filter((line) => /(reload|resync)/.test(line)).map((line) => line.split('/').at(-2)),
     ).to.deep.equal(['reload', 'resync']);
+  });
+
+  it('reads all of a table each time whose own sync type is FullRefresh', async () => {
+    const keys = await start();
+    const spec = specOf({ posthog: { syncType: 'Incremental', tables: [{ name: table, syncType: 'FullRefresh' }] } });
+    const full = requestOf('Full', 'first');
+    const context = contextOf(spec, full, keys);
+    expect(await sync(spec, full, context)).to.have.property('state', 'Succeeded');
+    await query(connection, "UPDATE t SET name = 'never passed by the cursor' WHERE id = 9");
+    const more = requestOf('Incremental', 'second');
+    expect(await sync(spec, more, context)).to.have.property('state', 'Succeeded');
+    expect((await rowsOf(spec, context))[8]).to.include({ name: 'never passed by the cursor' });
   });
 
   it('lands in a bucket, is read there with keys that may only read, and leaves nothing there', async () => {

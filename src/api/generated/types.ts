@@ -791,6 +791,21 @@ export interface PipelineSpec {
      */
     syncType?: 'FullRefresh' | 'Incremental' | 'Append';
     /**
+     * Tables that PostHog syncs otherwise than `syncType` says.
+     *
+     * Items: One table.
+     */
+    tables?: {
+      /**
+       * Name of a table of the snapshot.
+       */
+      name: string;
+      /**
+       * How PostHog syncs it.
+       */
+      syncType: 'FullRefresh' | 'Incremental' | 'Append';
+    }[];
+    /**
      * Address at which PostHog reaches the sources, where it is another than this run's; its cloud refuses private ones.
      */
     sourceHost?: string;
