@@ -147,6 +147,7 @@ function addValidate(program: Command, io: Io, state: State): void {
 
 const compareExamples = `
 A location is FORMAT:PATH[@VERSION] with FORMAT one of delta, parquet, iceberg, csv and ndjson; PATH is local or s3://….
+Of files, PATH may be one, a folder, or a pattern with * in quotes; folders named day=5 below it are a column.
 Credentials for S3 come from the environment, as the AWS command line takes them.
 
 Examples:

@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { expect } from 'chai';
@@ -45,6 +45,7 @@ describe('a location as a relation', () => {
   const columns: readonly (readonly [string, readonly string[], string, readonly unknown[]])[] = [
     ['integers', ['1', '-9223372036854775808', '0'], 'long', ['1', '-9223372036854775808', '0']],
     ['integers beyond 64 bits', ['1', '9223372036854775808'], 'string', ['1', '9223372036854775808']],
+    ['digits that a double does not keep', ['9007199254740.993', '1'], 'string', ['9007199254740.993', '1']],
     ['leading zeros', ['007', '1'], 'string', ['007', '1']],
     ['a plus sign', ['+1'], 'string', ['+1']],
     ['doubles', ['1', '-2.50', '5e-324', '0.30000000000000004'], 'double', [1, -2.5, 5e-324, 0.30000000000000004]],
@@ -81,6 +82,11 @@ describe('a location as a relation', () => {
     });
   }
 
+  it('csv: a header without rows is an empty table', async () => {
+    const { types, rows } = await read('csv', 'header', 'a,"b c"\n');
+    expect([types, rows]).to.deep.equal(['string string', []]);
+  });
+
   it('csv: files with the same columns in another order are one table', async () => {
     const { rows } = await read('csv', 'orders', 'a,b\n1,x\n', 'b,a\ny,2\n');
     expect(rows).to.have.deep.members([
@@ -106,6 +112,13 @@ describe('a location as a relation', () => {
   const refused: readonly (readonly [string, string, readonly string[], RegExp])[] = [
     ['a line that is cut', 'ndjson', ['{"a":1}\n{"a":'], /1 lines are no JSON objects/],
     ['a key twice', 'ndjson', ['{"a":1,"a":2}'], /1 lines have a key twice/],
+    [
+      'a number with more digits than a double',
+      'ndjson',
+      ['{"a":"0.12345678901234567890"}\n{"a":9007199254740.993}'],
+      /1 lines have a number with more digits/,
+    ],
+    ['a line without a key', 'ndjson', ['{}\n'], /no line has a key/],
     ['a number beyond 64 bits', 'ndjson', ['{"a":18446744073709551616}'], /number beyond 64 bits/],
     ['a row with a field less', 'csv', ['a,b\n1\n'], /a row has other fields than the header/],
     ['a later row with a field more', 'csv', [`a,b\n${'1,2\n'.repeat(3000)}1,2,3\n`], /a row has other fields/],
@@ -116,7 +129,7 @@ describe('a location as a relation', () => {
   for (const [title, format, files, message] of refused) {
     it(`${format}: ${title} is refused`, async () => {
       const error = toParityError(await read(format, `refused ${title}`, ...files).catch((thrown: unknown) => thrown));
-      expect(error.code).to.be.oneOf(['CorruptTable', 'NotFound']);
+      expect(error.code).to.be.oneOf(['CorruptTable', 'NotFound', 'UnrepresentableValue']);
       expect(error.message).to.match(message);
     });
   }
@@ -134,11 +147,11 @@ describe('a location as a relation', () => {
   });
 
   it('parquet: files of a folder are one table, those with a column less have NULL there', async () => {
-    await mkdir(join(scratch, 'pq', 'x=9'), { recursive: true });
+    await mkdir(join(scratch, 'pq', 'b'), { recursive: true });
     await engine.execute(
       `INSERT INTO FUNCTION file('${scratch}/pq/a.parquet', Parquet) SELECT 1::Int64 AS id, 'x' AS s`,
     );
-    await engine.execute(`INSERT INTO FUNCTION file('${scratch}/pq/x=9/b.parquet', Parquet) SELECT 2::Int64 AS id`);
+    await engine.execute(`INSERT INTO FUNCTION file('${scratch}/pq/b/b.parquet', Parquet) SELECT 2::Int64 AS id`);
     for (const text of ['parquet:pq', 'parquet:pq/**.parquet', join(scratch, 'pq')]) {
       const relation = await openRelation(engine, text, { folder: scratch });
       const rows = await engine.rows(`SELECT * FROM (${relation.sql}) ORDER BY id`);
@@ -147,6 +160,47 @@ describe('a location as a relation', () => {
         { id: '2', s: null },
       ]);
     }
+  });
+
+  it('folders named x=5 are a column, unless the files have it', async () => {
+    const values = ['__HIVE_DEFAULT_PARTITION__', '2024-02-29', '2024-03-01'];
+    for (const [index, value] of values.entries()) {
+      const folder = join(scratch, 'hive', `day=${value}`, 'x=a%2F*');
+      await mkdir(folder, { recursive: true });
+      await writeFile(join(folder, 'a.csv'), `id,day\n${index},2000-01-0${index + 1}\n`);
+      await writeFile(join(folder, 'a.ndjson'), `{"id":${index}}\n`);
+    }
+    const rowsOf = async (text: string) => {
+      const { sql, columns } = await openRelation(engine, text, { folder: scratch });
+      const rows = await engine.rows<Record<string, unknown>>(`SELECT id, day, x FROM (${sql}) ORDER BY id`);
+      return [
+        columns
+          .map(({ type }) => type.kind)
+          .sort()
+          .join(' '),
+        ...rows.map((row) => Object.values(row).join(' ')),
+      ];
+    };
+    expect(await rowsOf('ndjson:hive')).to.deep.equal(['date long string', '0  a/*', '1 19782 a/*', '2 19783 a/*']);
+    await engine.execute(`INSERT INTO FUNCTION file('${scratch}/hive.parquet', Parquet) SELECT 7 AS id`);
+    for (const value of values)
+      await copyFile(join(scratch, 'hive.parquet'), join(scratch, 'hive', `day=${value}`, 'x=a%2F*', 'a.parquet'));
+    expect((await rowsOf('parquet:hive')).sort()).to.deep.equal([
+      '7  a/*',
+      '7 19782 a/*',
+      '7 19783 a/*',
+      'date short string',
+    ]);
+    await writeFile(join(scratch, 'hive', 'a.csv'), 'id,day\n1,2000-01-01\n');
+    expect(toParityError(await rowsOf('csv:hive').catch((thrown: unknown) => thrown)).message).to.contain(
+      'different partitions',
+    );
+    expect(await rowsOf('csv:hive/day=*/**.csv')).to.deep.equal([
+      'date long string',
+      '0 10957 a/*',
+      '1 10958 a/*',
+      '2 10959 a/*',
+    ]);
   });
 
   it('parquet: files in a folder _day=5 are data, those in _delta_log and .tmp are not', async () => {
@@ -233,6 +287,8 @@ describe('a location as a relation', () => {
     ['parquet:s3://bucket/out/*.parquet', 's3://bucket', 'out/*.parquet', undefined],
     ['csv:file:///data/my%20rows.csv', 'file:///data', 'my rows.csv', undefined],
     ['delta:flights@3', `file://${resolve('/home/me')}`, 'flights', '3'],
+    ['csv:out/*/a?.csv', `file://${resolve('/home/me')}/out`, '*/a?.csv', undefined],
+    ['delta:out/*/a', `file://${resolve('/home/me')}/out/*`, 'a', undefined],
     ['parquet:at@1', `file://${resolve('/home/me')}`, 'at@1', undefined],
   ];
   for (const [text, root, path, version] of places) {

@@ -79,7 +79,8 @@ export function parsePlace(text: string, folder: string): Place {
   const parts = resolve(folder, given)
     .split('/')
     .filter((part) => part !== '');
-  const path = parts.pop() ?? '';
+  const pattern = format === 'delta' || format === 'iceberg' ? -1 : parts.findIndex((part) => /[*?]/.test(part));
+  const path = parts.splice(pattern === -1 ? parts.length - 1 : pattern).join('/');
   return { format, root: `file:///${parts.join('/').replaceAll('%', '%25')}`, path, version };
 }
 

@@ -4,6 +4,7 @@ import type { Engine } from '../engine/engine.ts';
 import { ParityError } from '../support/error.ts';
 import type { DeltaFile } from './delta/types.ts';
 import { filesAt } from './format-files.ts';
+import { type FolderColumn, folderColumns } from './format-folders.ts';
 import type { Relation } from './relation.ts';
 import { deltaRelation } from './relation-delta.ts';
 import { duckString, withDuckDb } from './relation-duckdb.ts';
@@ -15,8 +16,8 @@ import type { ObjectReader } from './store.ts';
 import type { DataType, Field } from './types.ts';
 
 /**
- * Parquet files as one table: the columns of all of them, by name; a file without a column has NULL there. Folder names such as `x=5` are
- * no columns. Throws `UnsupportedFeature` naming a column of a type that has no exact canonical one, or of two types in different files.
+ * Parquet files as one table: the columns of all of them, by name; a file without a column has NULL there. Folders named `x=5`
+ * are a column, unless the files have it. Throws `UnsupportedFeature` naming a column of a type that has no exact canonical one, or of two types in different files.
  */
 export async function parquetRelation(engine: Engine, reader: ObjectReader, path: string): Promise<Relation> {
   const keys = await filesAt(reader, path, ['.parquet', '.parq', '.pq']);
@@ -33,18 +34,25 @@ export async function parquetRelation(engine: Engine, reader: ObjectReader, path
       fields.set(field.name, known === undefined ? field : unified(known, field, name));
     }
   }
+  const folders = folderColumns(keys, path, name).filter((column) => !fields.has(column.name));
   const sizes = new Map<string, number>();
   for (const key of keys) sizes.set(key, (await reader.head(key))?.sizeBytes ?? 0);
   // Plain files are a Delta table without a log: the same reading, with the same guards.
   const relation = await deltaRelation(engine, reader, '', {
     version: 0,
-    schema: { kind: 'struct', fields: [...fields.values()] },
-    partitionColumns: [],
+    schema: {
+      kind: 'struct',
+      fields: [
+        ...fields.values(),
+        ...folders.map(({ name, type }) => ({ name, physicalName: name, nullable: true, type })),
+      ],
+    },
+    partitionColumns: folders.map(({ name }) => name),
     columnMapping: 'none',
     protocol: { minReaderVersion: 1, minWriterVersion: 1, readerFeatures: [], writerFeatures: [] },
     configuration: {},
     tableId: name,
-    files: keys.map((key): DeltaFile => plainFile(key, sizes.get(key) ?? 0)),
+    files: keys.map((key): DeltaFile => plainFile(key, sizes.get(key) ?? 0, folders)),
     rows: undefined,
   });
   return { ...relation, name };
@@ -59,11 +67,11 @@ function unnamed(column: string, key: string, name: string): ParityError {
   );
 }
 
-function plainFile(path: string, sizeBytes: number): DeltaFile {
+function plainFile(path: string, sizeBytes: number, folders: readonly FolderColumn[]): DeltaFile {
   return {
     path,
     sizeBytes,
-    partitionValues: {},
+    partitionValues: Object.fromEntries(folders.map(({ name, inFolderOf }) => [name, inFolderOf(path)])),
     numRecords: undefined,
     deletionVector: undefined,
     modificationTimeMs: 0,

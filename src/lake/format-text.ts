@@ -3,6 +3,7 @@ import type { Engine } from '../engine/engine.ts';
 import { quoteIdentifier, quoteString } from '../engine/sql.ts';
 import { ParityError, toParityError } from '../support/error.ts';
 import { filesAt } from './format-files.ts';
+import { type FolderColumn, folderColumns } from './format-folders.ts';
 import type { Relation } from './relation.ts';
 import { type EngineSource, fileTable, openEngineSource } from './relation-source.ts';
 import { engineType } from './relation-types.ts';
@@ -14,8 +15,10 @@ import type { Field } from './types.ts';
  * them with those types as Parquet into the engine's scratch folder; everything after that reads Parquet.
  *
  * A column is `long`, `double`, `boolean`, `date`, `timestamp` (every value with a zone) or `timestamp_ntz` (none with one) where all its
- * values are spelled so and lose nothing, else `string`: numbers with leading zeros or more than 17 digits stay text. NULL is an empty CSV
- * field without quotes, or `\N`; JSON null or a missing key. JSON objects and arrays are `string`s of JSON text.
+ * values are spelled so and lose nothing, else `string`: numbers with leading zeros, or with digits that a double does not keep, stay text
+ * (JSON numbers with such digits are refused, because the engine hands them out as doubles). NULL is an empty CSV
+ * field without quotes, or `\N`; JSON null or a missing key. JSON objects and arrays are `string`s of JSON text. Folders named `x=5` are a
+ * column, unless the files have it.
  */
 export async function textRelation(
   engine: Engine,
@@ -32,10 +35,27 @@ export async function textRelation(
   try {
     const isCsv = format === 'csv';
     const table = isCsv ? await csvTable(engine, source, keys, name) : await jsonTable(engine, source, keys, name);
-    return await typed(engine, table, name);
+    return await typed(engine, withFolders(table, source, keys, folderColumns(keys, path, name)), name);
   } catch (error) {
     throw readingError(error, format, name);
   }
+}
+
+/** What folders say, as text of each row's file; typed as all text is. */
+function withFolders(
+  table: TextTable,
+  source: EngineSource,
+  keys: readonly string[],
+  folders: readonly FolderColumn[],
+): TextTable {
+  const paths = keys.map((key) => quoteString(source.pathOf(key))).join(',');
+  const added = folders
+    .filter(({ name }) => !table.columns.some((column) => column.name === name))
+    .map(({ name, inFolderOf }) => {
+      const values = keys.map((key) => quoteString(inFolderOf(key) ?? '')).join(',');
+      return { name, text: `nullIf(transform(toString(t._path), [${paths}], [${values}], ''), '')` };
+    });
+  return { ...table, columns: [...table.columns, ...added] };
 }
 
 /** Writes the table with its columns' types as Parquet, and returns the relation over that. */
@@ -102,13 +122,7 @@ async function csvTable(
 ): Promise<TextTable> {
   const headers = new Map<string, string[]>();
   for (const key of keys) {
-    const rows = await engine.rows<{ name: string }>(
-      `DESCRIBE ${source.table([key], 'CSVWithNames')} SETTINGS ${SETTINGS}`,
-    );
-    headers.set(
-      key,
-      rows.map((row) => row.name),
-    );
+    headers.set(key, await headerOf(engine, source, key));
   }
   const header = headers.get(keys[0] ?? '') ?? [];
   const repeated = header.find((column, index) => header.indexOf(column) !== index);
@@ -125,6 +139,28 @@ async function csvTable(
   };
 }
 
+/** The names in a file's first row. The engine finds none where that is the only row: then it is read as data. */
+async function headerOf(engine: Engine, source: EngineSource, key: string): Promise<string[]> {
+  const describe = async (format: string, settings: string): Promise<string[]> => {
+    const rows = await engine.rows<{ name: string }>(`DESCRIBE ${source.table([key], format)} SETTINGS ${settings}`);
+    return rows.map((row) => row.name);
+  };
+  try {
+    return await describe('CSVWithNames', SETTINGS);
+  } catch (error) {
+    const settings = `${SETTINGS}, input_format_csv_detect_header=0`;
+    const columns = await describe('CSV', settings).catch(() => []);
+    if (columns.length === 0) throw error;
+    const structure = columns.map((column) => `${quoteIdentifier(column)} String`).join(', ');
+    const rows = await engine.rows<Record<string, string>>(
+      `SELECT * FROM ${source.table([key], 'CSV', structure)} LIMIT 2 SETTINGS ${settings}`,
+    );
+    const [only] = rows;
+    if (only === undefined || rows.length > 1) throw error;
+    return columns.map((column) => only[column] ?? '');
+  }
+}
+
 async function jsonTable(
   engine: Engine,
   source: EngineSource,
@@ -132,10 +168,11 @@ async function jsonTable(
   name: string,
 ): Promise<TextTable> {
   const lines = source.table(keys, 'LineAsString', 'line String');
-  const [found] = await engine.rows<{ keys: string[]; unreadable: string; repeating: string }>(`
+  const [found] = await engine.rows<{ keys: string[]; unreadable: string; repeating: string; cut: string }>(`
     SELECT arraySort(groupUniqArrayArray(JSONExtractKeys(line))) AS keys,
       countIf(JSONType(line) != 'Object') AS unreadable,
-      countIf(length(JSONExtractKeys(line)) != length(arrayDistinct(JSONExtractKeys(line)))) AS repeating
+      countIf(length(JSONExtractKeys(line)) != length(arrayDistinct(JSONExtractKeys(line)))) AS repeating,
+      countIf(${holdsCutNumber('line')}) AS cut
     FROM ${lines} WHERE trimBoth(line) != ''`);
   if (found === undefined || Number(found.unreadable) + Number(found.repeating) > 0) {
     const problem =
@@ -144,6 +181,20 @@ async function jsonTable(
         : `${found?.repeating} lines have a key twice`;
     throw new ParityError('CorruptTable', `Reading ${name}, ${problem}.`, { subject: name });
   }
+  if (Number(found.cut) > 0)
+    throw new ParityError(
+      'UnrepresentableValue',
+      `Reading ${name}, ${found.cut} lines have a number with more digits than a double keeps.`,
+      { subject: name, advice: 'Write such numbers as JSON strings, or the table as Parquet with decimals.' },
+    );
+  if (found.keys.length === 0 || found.keys.includes(''))
+    throw new ParityError(
+      'CorruptTable',
+      `Reading ${name}, ${found.keys.length === 0 ? 'no line has a key' : 'a key is empty'}.`,
+      {
+        subject: name,
+      },
+    );
   const columns = found.keys.map((key) => {
     const [type, raw] = [`JSONType(t.line, ${quoteString(key)})`, `JSONExtractRaw(t.line, ${quoteString(key)})`];
     return {
@@ -152,7 +203,7 @@ async function jsonTable(
       isBare: `${type} NOT IN ('Null', 'String')`,
     };
   });
-  return { from: `(SELECT line FROM ${lines} WHERE trimBoth(line) != '') AS t`, columns };
+  return { from: `(SELECT line, _path FROM ${lines} WHERE trimBoth(line) != '') AS t`, columns };
 }
 
 /** The type of each column: the first that all its values have. A column without any value is a string. */
@@ -194,9 +245,8 @@ function isSpelled(text: string, kind: Inferred): string {
     case 'long':
       return `match(${text}, '^(0|-?[1-9][0-9]{0,18})$') AND isNotNull(toInt64OrNull(${text}))`;
     case 'double': {
-      const digits = `length(replaceRegexpAll(replaceRegexpOne(${text}, '[eE].*$', ''), '^[-0.]+|[.]', ''))`;
       const pattern = '^-?(0|[1-9][0-9]*)([.][0-9]+)?([eE][+-]?[0-9]{1,3})?$';
-      return `match(${text}, '${pattern}') AND ${digits} <= 17 AND isFinite(toFloat64OrNull(${text}))`;
+      return `match(${text}, '${pattern}') AND isFinite(toFloat64OrNull(${text})) AND ${isKeptByDouble(text)}`;
     }
     case 'boolean':
       return `${text} IN ('true', 'false')`;
@@ -207,6 +257,25 @@ function isSpelled(text: string, kind: Inferred): string {
     case 'timestamp_ntz':
       return `match(${text}, '^[0-9]{4}-[0-9]{2}-[0-9]{2}${TIME}$') AND ${isRealDate(text)}`;
   }
+}
+
+/**
+ * Whether the number's digits are those of the double that it becomes: 17 digits fit one double, and 16 of another number fit the same
+ * (9007199254740.993 and 9007199254740.992).
+ */
+function isKeptByDouble(text: string): string {
+  const digits = (number: string): string =>
+    `trimBoth(replaceRegexpAll(replaceRegexpOne(${number}, '[eE].*$', ''), '[-.]', ''), '0')`;
+  return `${digits(`ifNull(${text}, '')`)} = ${digits(`toString(toFloat64OrZero(ifNull(${text}, '')))`)}`;
+}
+
+/** Whether a line of JSON has a number, outside of strings, that a double does not keep. Integers are read as such. */
+function holdsCutNumber(line: string): string {
+  const strings = quoteString('"(?:[^"\\\\]|\\\\.)*"');
+  const number = '-?[0-9]+(?:[.][0-9]+(?:[eE][+-]?[0-9]+)?|[eE][+-]?[0-9]+)';
+  const numbers = `extractAll(replaceRegexpAll(${line}, ${strings}, '""'), '${number}')`;
+  const isLong = `match(${line}, '[0-9][0-9.]{15}|[eE][+-]?[0-9]{3}')`;
+  return `if(${isLong}, arrayExists(n -> NOT (${isKeptByDouble('n')}), ${numbers}), false)`;
 }
 
 /** The canonical value of a text that `isSpelled` so. */
