@@ -232,6 +232,7 @@ const cases: readonly {
     isRetryable: true,
     says: /could not be started/,
   },
+  { what: 'a pod that waits for the room of the one before', pod: unscheduled(), ageSeconds: 9, is: 'Running' },
   {
     what: 'a pod that waits for a node',
     pod: unscheduled(),

@@ -46,6 +46,8 @@ const configPatienceMs = 30_000;
 /** A cluster that grows takes minutes to do so. */
 const schedulePatienceMs = 600_000;
 const lasting = `(for ${schedulePatienceMs / 60_000} minutes)`;
+/** Where there is little room, a pod waits a moment for that of the one before. */
+const roomMs = 10_000;
 /** The Job controller makes pods at once, unless something keeps it from doing so. */
 const noPodMs = 30_000;
 /** Past its grace a pod that was deleted is gone, unless its node is silent. */
@@ -234,6 +236,7 @@ function stuckFor(
   }
   const unscheduled = pod.status?.conditions?.find(({ type, status }) => type === 'PodScheduled' && status === 'False');
   if (unscheduled !== undefined) {
+    if (ageMs < roomMs) return undefined;
     const said = `${what}: no node can take its pod: ${redact(unscheduled.message ?? unscheduled.reason ?? '')}`;
     return given(schedulePatienceMs, said, failure('Timeout', `${said} ${lasting}`, { advice: advice.room }));
   }

@@ -369,6 +369,24 @@ describe('the command line on a real API server, where the test plays the operat
       expect(said.err).to.equal('');
     });
 
+    it('shows tasks to their end, where the run goes on and ends before the cluster says that they have ended', async () => {
+      const run = await makeRun();
+      const said = parity('watch', 'flights');
+      await watched();
+      await play(running);
+      await eventually(() => expect(said.out).to.include('SnapshotCopied'));
+      await makePod(run, 'compare-0', 1);
+      const message = formatTerminationMessage({ outcome: 'Succeeded', summary: { rows: 1000, differences: 0 } });
+      await playPod('compare-0-1', { ...ended('Succeeded', { exitCode: 0, message }), phase: 'Running' });
+      await eventually(() => expect(said.out).to.match(/^✓ first: compare flights 1,000 rows/m));
+      await makePod(run, 'report', 1);
+      await playPod('report-1', { phase: 'Running', startTime: new Date().toISOString() });
+      await eventually(() => expect(said.out.match(/compare flights …/g)).to.have.length(2));
+      await play(finished('Passed'));
+      expect(await said.code).to.equal(0);
+      expect(said.out.match(/^✓ first: compare flights/gm), said.out).to.have.length(2);
+    });
+
     it('does not take the end of a pipeline that is a Job for the end of the task that it belongs to', async () => {
       const run = await makeRun();
       const said = parity('watch', 'flights');

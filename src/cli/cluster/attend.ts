@@ -36,7 +36,7 @@ export async function attend(
   let tasks: ReturnType<typeof followTasks> | undefined;
   let blindness: string | undefined;
   try {
-    return await followRun(cluster, name, {
+    const ending = await followRun(cluster, name, {
       timeoutMs,
       pickupMs,
       signal,
@@ -54,6 +54,9 @@ export async function attend(
         );
       },
     });
+    // Such a run has carried out all of its tasks.
+    if (ending.verdict === 'Passed' || ending.verdict === 'Failed') tasks?.finish();
+    return ending;
   } finally {
     await tasks?.stop();
     display?.stop();

@@ -42,6 +42,12 @@ const logPauseMs = 5000;
 /** A task that says nothing for longer is listened to anew. */
 const logIdleMs = 10 * 60_000;
 
+export interface FollowedTasks {
+  /** Tells that those which were seen to run have ended well: the run has gone on before their nodes said so. */
+  finish(): void;
+  stop(): Promise<void>;
+}
+
 /**
  * Tells of the tasks of a run as their pods come and go, with the progress in their logs. What the account may not see is left out:
  * `onBlind` hears why, once.
@@ -51,7 +57,7 @@ export function followTasks(
   uid: string,
   emit: (event: ShownEvent) => void,
   onBlind: (error: Error) => void,
-): { stop(): Promise<void> } {
+): FollowedTasks {
   const stop = new AbortController();
   const shown = new Map<string, { pod: TaskPod; log: AbortController | undefined }>();
   const keys = new Map<string, string>();
@@ -101,6 +107,13 @@ export function followTasks(
   };
   mirror.start();
   return {
+    finish: () => {
+      for (const { pod } of shown.values()) {
+        if (!isOpen(pod) || pod.isPipeline) continue;
+        const ended: TaskPod = { ...pod, state: { kind: 'Succeeded', endedAt: new Date().toISOString(), summary: {} } };
+        for (const event of changes(pod, ended)) emit(event);
+      }
+    },
     stop: async () => {
       stop.abort();
       await mirror.stop();
@@ -132,7 +145,8 @@ function stateOf(pod: Pod): TaskPod['state'] {
   const ended = container?.state?.terminated;
   const endedAt = ended?.finishedAt ?? new Date().toISOString();
   const end = parseTerminationMessage(ended?.message ?? '');
-  switch (phase) {
+  // The pod's own phase follows a second later.
+  switch (phase === 'Running' && ended?.exitCode === 0 ? 'Succeeded' : phase) {
     case 'Succeeded':
       return { kind: 'Succeeded', endedAt, summary: end?.outcome === 'Succeeded' ? end.summary : {} };
     case 'Failed': {
