@@ -18,6 +18,7 @@ main() {
   [ "$what" = demo ] || { command -v python3 >/dev/null && python3 -c 'import venv, ensurepip' 2>/dev/null; } || packages+=(python3 python3-venv)
   # Debian has a package; Ubuntu has not, and gets Playwright's own build below.
   [ "$what" != test ] || has_browser || { is_package chromium-headless-shell && packages+=(chromium-headless-shell fonts-dejavu-core); } || true
+  [ "$what" != test ] || [ -e "$cache/mysql-unstable/.complete" ] || command -v mmdebstrap >/dev/null || packages+=(mmdebstrap debian-archive-keyring)
   ! wants_cluster || mapfile -t -O ${#packages[@]} packages < <(missing_cluster_packages)
   [ ${#packages[@]} -eq 0 ] || install_packages "${packages[@]}"
   if [ "$what" != demo ]; then
@@ -30,6 +31,7 @@ main() {
   if [ "$what" = test ]; then
     install_test_servers
     install_postgres_versions
+    install_mysql
     has_browser || npx playwright-core install --with-deps --only-shell chromium
   fi
   ! wants_cluster || make_images
@@ -141,6 +143,30 @@ install_postgres_versions() {
     (cd "$folder/node_modules/$package" && node scripts/hydrate-symlinks.js)
     touch "$folder/.complete"
   done <test/support/postgres-versions.txt
+}
+
+# MySQL's own server beside the machine's, which on Debian is MariaDB. Debian has it in its unstable release only: with its libraries, in a folder of its own.
+install_mysql() {
+  local folder=$cache/mysql-unstable work libraries loader
+  [ ! -e "$folder/.complete" ] || return 0
+  echo "setup: MySQL, from Debian unstable"
+  rm -rf "$folder"
+  work=$folder/root
+  mkdir -p "$folder/bin" "$work"
+  # A mirror may lag behind: how old its list is says nothing about who has signed it.
+  as_root mmdebstrap --quiet --variant=extract --aptopt='Acquire::Check-Valid-Until "false"' --include=mysql-server-core sid "$work"
+  as_root rm -rf "$work"/{etc,home,root,var,usr/bin,usr/share/{doc,man,locale,perl,zoneinfo}}
+  as_root chown -R "$(id -u):$(id -g)" "$work"
+  libraries=$(dirname "$(find "$work/usr/lib" -name libc.so.6)")
+  loader=$(find "$work/usr/lib" "$work/usr/lib64" -maxdepth 2 -name 'ld-linux-*' 2>/dev/null | head -1)
+  cat >"$folder/bin/mysqld" <<SCRIPT
+#!/bin/sh
+exec '$loader' --library-path '$libraries' '$work/usr/sbin/mysqld' "\$@" --basedir='$work/usr' --plugin-dir='$work/usr/lib/mysql/plugin' \\
+  --lc-messages-dir='$work/usr/share/mysql' --character-sets-dir='$work/usr/share/mysql/charsets'
+SCRIPT
+  chmod +x "$folder/bin/mysqld"
+  "$folder/bin/mysqld" --no-defaults --version >/dev/null
+  touch "$folder/.complete"
 }
 
 python_environment() {

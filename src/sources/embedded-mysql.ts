@@ -6,7 +6,7 @@ import mysql from 'mysql2/promise';
 import { env } from '../support/env.ts';
 import { ParityError } from '../support/error.ts';
 import type { EmbeddedKind, ServerPaths } from './embedded.ts';
-import { findProgram, giveToServerUser, runAsServerUser } from './server-process.ts';
+import { findProgram, giveToServerUser, programIn, runAsServerUser } from './server-process.ts';
 
 const database = 'parity';
 const rootArgs = ['--user=root'];
@@ -72,9 +72,12 @@ interface ServerProgram {
 
 async function findServer(): Promise<ServerProgram> {
   const own = env.mysqlBinDir();
-  const file = findProgram(['mariadbd', 'mysqld'], own === undefined ? [] : [own, join(own, '..', 'sbin')]);
+  const names = ['mariadbd', 'mysqld'];
+  // Another server on the PATH is not the one that was named.
+  const file = own === undefined ? findProgram(names, []) : programIn(names, [own, join(own, '..', 'sbin')]);
   if (file === undefined) {
-    throw new ParityError('NotFound', 'Starting MySQL: neither mariadbd nor mysqld is on this machine.', {
+    const where = own === undefined ? 'on this machine' : `in PARITY_MYSQL_BIN=${own}`;
+    throw new ParityError('NotFound', `Starting MySQL: neither mariadbd nor mysqld is ${where}.`, {
       advice:
         'Install it (apt-get install mariadb-server, brew install mariadb), set PARITY_MYSQL_BIN to the folder of its programs, or name a server with sources[].external.',
     });

@@ -182,7 +182,11 @@ export async function giveToServerUser(path: string): Promise<void> {
 
 /** Path of a program in one of `folders` or on the PATH; undefined where there is none. */
 export function findProgram(names: readonly string[], folders: readonly string[]): string | undefined {
-  const places = [...folders, ...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/usr/local/sbin'];
+  return programIn(names, [...folders, ...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/usr/local/sbin']);
+}
+
+/** The first of these programs that is in one of these folders; undefined where none is. */
+export function programIn(names: readonly string[], places: readonly string[]): string | undefined {
   for (const name of names)
     for (const folder of places) {
       const file = join(folder, name);

@@ -16,6 +16,7 @@ import { type EmbeddedServer, startEmbedded } from '../../src/sources/embedded.t
 import { sourceDriver } from '../../src/sources/registry.ts';
 import { createRunDatabase, dropRunDatabase } from '../../src/sources/run-database.ts';
 import type { Connection } from '../../src/sources/source.ts';
+import { ParityError } from '../../src/support/error.ts';
 import { ownServer, sharedServer } from '../support/databases.ts';
 import { errorOf } from '../support/snapshot-run.ts';
 
@@ -274,11 +275,22 @@ describe('an embedded server', () => {
     await Promise.all(servers.map((server) => server.stop()));
   });
 
-  it('says how to get MySQL where its programs are not on the machine', async () => {
+  it('says how to get MySQL where its programs are not in the folder that was named, whatever is on the PATH', async () => {
     const dir = await mkdtemp(join(tmpdir(), 'parity-embedded-'));
-    const { findProgram } = await import('../../src/sources/server-process.ts');
-    assert.isUndefined(findProgram(['no-such-server'], [dir]));
-    await rm(dir, { recursive: true });
+    const named = process.env.PARITY_MYSQL_BIN;
+    process.env.PARITY_MYSQL_BIN = dir;
+    try {
+      await startEmbedded('MySQL', { dir, name: 'test', signal: new AbortController().signal });
+      assert.fail('it has started another server');
+    } catch (error) {
+      assert.instanceOf(error, ParityError);
+      assert.equal(error.message, `Starting MySQL: neither mariadbd nor mysqld is in PARITY_MYSQL_BIN=${dir}.`);
+      assert.include(error.advice, 'apt-get install mariadb-server');
+    } finally {
+      if (named === undefined) delete process.env.PARITY_MYSQL_BIN;
+      else process.env.PARITY_MYSQL_BIN = named;
+      await rm(dir, { recursive: true });
+    }
   });
 });
 
