@@ -4,33 +4,54 @@ import { join } from 'node:path';
 import { DuckDBInstance } from '@duckdb/node-api';
 import { cancelled, heartbeat } from '@temporalio/activity';
 import { type Column, openDatabase } from './database.ts';
-import { openTable } from './delta.ts';
+import { type DeltaTable, openTable } from './delta.ts';
+import { openFolder } from './folder.ts';
 import type { SyncRequest, SyncResult } from './request.ts';
 
 /** Replaces the landed table by all rows of the source. */
 export async function syncFull(request: SyncRequest): Promise<SyncResult> {
-  return await withExtract(request, null, async ({ rows, columns, rowsRead }) => {
-    const [{ output }] = request.tables;
-    const rowsLanded = await (await openTable(output.location)).overwrite(columns, rows);
-    return { rowsRead, rowsLanded };
-  });
+  return await withTable(request, (table, scratch) => replaceAll(request, table, scratch));
 }
 
 /** Reads the rows from the last seen value of the cursor on, and puts them in the place of those with the same key. */
 export async function syncIncremental(request: SyncRequest): Promise<SyncResult> {
-  const [{ output, key, cursor }] = request.tables;
-  const table = await openTable(output.location);
-  const landed = await table.rows();
-  if (landed === undefined || cursor === null || key.length === 0) return await syncFull(request);
-  const since = await firstValue(`SELECT max("${cursor}")::VARCHAR AS value FROM ${landed}`);
-  return await withExtract(request, since, async ({ rows, columns, rowsRead }) => {
-    const isSame = key.map((name) => `old."${name}" IS NOT DISTINCT FROM new."${name}"`).join(' AND ');
-    const names = columns.map(({ name }) => `"${name}"`).join(', ');
-    const kept = `SELECT * FROM ${landed} AS old WHERE NOT EXISTS (FROM (${rows}) AS new WHERE ${isSame})`;
-    // By name: columns that the source has gained are NULL in the rows that stay.
-    const merged = `SELECT ${names} FROM (SELECT * FROM (${rows}) UNION ALL BY NAME ${kept})`;
-    return { rowsRead, rowsLanded: await table.overwrite(columns, merged) };
+  const [{ key, cursor }] = request.tables;
+  return await withTable(request, async (table, scratch) => {
+    const landed = await table.rows();
+    if (landed === undefined || cursor === null || key.length === 0) return await replaceAll(request, table, scratch);
+    const since = await firstValue(`SELECT max("${cursor}")::VARCHAR AS value FROM ${landed}`);
+    return await withExtract(request, scratch, since, async ({ rows, columns, rowsRead }) => {
+      const isSame = key.map((name) => `old."${name}" IS NOT DISTINCT FROM new."${name}"`).join(' AND ');
+      const names = columns.map(({ name }) => `"${name}"`).join(', ');
+      const kept = `SELECT * FROM ${landed} AS old WHERE NOT EXISTS (FROM (${rows}) AS new WHERE ${isSame})`;
+      // By name: columns that the source has gained are NULL in the rows that stay.
+      const merged = `SELECT ${names} FROM (SELECT * FROM (${rows}) UNION ALL BY NAME ${kept})`;
+      return { rowsRead, rowsLanded: await table.overwrite(columns, merged) };
+    });
   });
+}
+
+async function replaceAll(request: SyncRequest, table: DeltaTable, scratch: string): Promise<SyncResult> {
+  return await withExtract(request, scratch, null, async ({ rows, columns, rowsRead }) => {
+    return { rowsRead, rowsLanded: await table.overwrite(columns, rows) };
+  });
+}
+
+/** The landed table, and a folder that is gone afterwards. */
+async function withTable(
+  { tables: [{ name, output }], storage }: SyncRequest,
+  sync: (table: DeltaTable, scratch: string) => Promise<SyncResult>,
+): Promise<SyncResult> {
+  const scratch = await mkdtemp(join(tmpdir(), 'sync-'));
+  const beat = setInterval(() => heartbeat({ table: name, step: 'reading and landing' }), 1_000);
+  const folder = openFolder(output.location, storage, scratch);
+  try {
+    return await sync(await openTable(folder), scratch);
+  } finally {
+    clearInterval(beat);
+    folder.close();
+    await rm(scratch, { recursive: true, force: true });
+  }
 }
 
 interface Extract {
@@ -40,19 +61,18 @@ interface Extract {
   readonly rowsRead: number;
 }
 
-/** Reads the table, or what is new in it, into a file that `land` may query; the file is gone afterwards. */
+/** Reads the table, or what is new in it, into a file that `land` may query. */
 async function withExtract(
   { source, tables: [table] }: SyncRequest,
+  scratch: string,
   since: string | null,
   land: (extract: Extract) => Promise<SyncResult>,
 ): Promise<SyncResult> {
-  const folder = await mkdtemp(join(tmpdir(), 'sync-'));
-  const beat = setInterval(() => heartbeat({ table: table.name, step: 'reading and landing' }), 1_000);
   const database = await openDatabase(source);
   try {
     const columns = await database.columns(table.name);
     const range = table.cursor === null || since === null ? undefined : { cursor: table.cursor, since };
-    const file = join(folder, 'rows.csv');
+    const file = join(scratch, 'rows.csv');
     await Promise.race([database.copyTo(file, table.name, columns, range), cancelled()]);
     const texts = columns.map((_, index) => `c${index}: 'VARCHAR'`).join(', ');
     const values = columns.map((column, index) => `${column.fromText(`c${index}`)} AS "${column.name}"`).join(', ');
@@ -61,9 +81,7 @@ async function withExtract(
     heartbeat({ table: table.name, rows: rowsRead, step: 'landing' });
     return await Promise.race([land({ rows: `SELECT ${values} FROM ${csv}`, columns, rowsRead }), cancelled()]);
   } finally {
-    clearInterval(beat);
     await database.close();
-    await rm(folder, { recursive: true, force: true });
   }
 }
 

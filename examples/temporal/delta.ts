@@ -1,11 +1,9 @@
 import { randomUUID } from 'node:crypto';
-import { link, mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { DuckDBInstance } from '@duckdb/node-api';
 import type { Column } from './database.ts';
+import type { Folder } from './folder.ts';
 
-/** A Delta table in a folder, as this worker writes it: https://github.com/delta-io/delta/blob/master/PROTOCOL.md */
+/** A Delta table, as this worker writes it: https://github.com/delta-io/delta/blob/master/PROTOCOL.md */
 export interface DeltaTable {
   /** Its rows as a relation of DuckDB; undefined before the first commit. */
   rows(): Promise<string | undefined>;
@@ -13,21 +11,22 @@ export interface DeltaTable {
   overwrite(columns: readonly Column[], query: string): Promise<number>;
 }
 
-export async function openTable(location: string): Promise<DeltaTable> {
-  const folder = fileURLToPath(location);
+export async function openTable(folder: Folder): Promise<DeltaTable> {
   const state = await readLog(folder);
   return {
     async rows() {
       if (state === undefined) return undefined;
-      const files = [...state.files].map((name) => `'${join(folder, name)}'`);
-      return `read_parquet([${files.join(', ')}])`;
+      const paths: string[] = [];
+      for (const name of state.files) paths.push(await folder.local(name));
+      return `read_parquet([${paths.map((path) => `'${path}'`).join(', ')}])`;
     },
 
     async overwrite(columns, query) {
-      await mkdir(join(folder, '_delta_log'), { recursive: true });
       const name = `${randomUUID()}.parquet`;
-      const rows = await writeParquet(join(folder, name), columns, query);
-      const { size } = await stat(join(folder, name));
+      let rows = 0;
+      const size = await folder.add(name, async (path) => {
+        rows = await writeParquet(path, columns, query);
+      });
       const now = Date.now();
       const actions = [
         ...(state === undefined ? [protocol(columns)] : []),
@@ -47,7 +46,7 @@ export async function openTable(location: string): Promise<DeltaTable> {
       try {
         await commit(folder, (state?.version ?? -1) + 1, actions);
       } catch (error) {
-        await rm(join(folder, name));
+        await folder.remove(name);
         throw error;
       }
       return rows;
@@ -61,13 +60,12 @@ interface State {
   readonly files: ReadonlySet<string>;
 }
 
-async function readLog(folder: string): Promise<State | undefined> {
-  const log = join(folder, '_delta_log');
-  const names = (await readdir(log).catch(() => [])).filter((name) => /^\d{20}\.json$/.test(name)).sort();
+async function readLog(folder: Folder): Promise<State | undefined> {
+  const names = (await folder.names('_delta_log')).filter((name) => /^\d{20}\.json$/.test(name)).sort();
   const files = new Set<string>();
   let id = '';
   for (const name of names) {
-    for (const line of (await readFile(join(log, name), 'utf8')).trim().split('\n')) {
+    for (const line of (await folder.text(`_delta_log/${name}`)).trim().split('\n')) {
       const { metaData: meta, add, remove } = JSON.parse(line);
       if (meta !== undefined) id = meta.id;
       if (add !== undefined) files.add(add.path);
@@ -78,15 +76,10 @@ async function readLog(folder: string): Promise<State | undefined> {
   return last === undefined ? undefined : { version: Number(last.slice(0, 20)), id, files };
 }
 
-/** Atomic: written aside, and linked. Fails where the version is there already: another worker was faster, and this one starts over. */
-async function commit(folder: string, version: number, actions: readonly object[]): Promise<void> {
-  const aside = join(folder, '_delta_log', `.${randomUUID()}.tmp`);
-  await writeFile(aside, actions.map((action) => `${JSON.stringify(action)}\n`).join(''));
-  try {
-    await link(aside, join(folder, '_delta_log', `${String(version).padStart(20, '0')}.json`));
-  } finally {
-    await rm(aside);
-  }
+/** Fails where the version is there already: another worker was faster, and this one starts over. */
+async function commit(folder: Folder, version: number, actions: readonly object[]): Promise<void> {
+  const name = `_delta_log/${String(version).padStart(20, '0')}.json`;
+  await folder.create(name, actions.map((action) => `${JSON.stringify(action)}\n`).join(''));
 }
 
 async function writeParquet(file: string, columns: readonly Column[], query: string): Promise<number> {

@@ -6,6 +6,8 @@ export interface SyncRequest {
     /** Folder with one file each for host, port, user, password and database: credentials never travel through Temporal. */
     readonly secretDir: string;
   };
+  /** Where the object store is, where the tables land in one. */
+  readonly storage: { readonly endpoint: string | null; readonly region: string | null };
   readonly tables: readonly [TableRequest];
 }
 
@@ -13,7 +15,7 @@ export interface TableRequest {
   readonly name: string;
   readonly key: readonly string[];
   readonly cursor: string | null;
-  /** A folder, as `file:///…`, that is to hold the Delta table. */
+  /** A folder, as `file:///…` or `s3://bucket/…`, that is to hold the Delta table. */
   readonly output: { readonly location: string };
 }
 

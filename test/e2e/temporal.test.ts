@@ -3,37 +3,79 @@ import { join } from 'node:path';
 import { expect } from 'chai';
 import { BUGS } from '../../src/api/generated/enums.ts';
 import { expectFound, runWith } from '../support/mutant-runs.ts';
-import { Place, root, startJobs } from '../support/runs.ts';
+import { Place, root, smallSpec, startJobs } from '../support/runs.ts';
+import { type SeaweedFs, startSeaweedFs } from '../support/seaweedfs.ts';
 import { type RunningWorker, startTemporal, startWorkerProcess, type TemporalServer } from '../support/temporal.ts';
 
 describe('a pipeline behind Temporal', function () {
   this.timeout(900_000);
   let server: TemporalServer;
+  let s3: SeaweedFs;
+  let example: ChildProcess;
 
   before(async () => {
-    server = await startTemporal();
+    [server, s3] = await Promise.all([startTemporal(), startSeaweedFs()]);
+    example = startExample(server.address, s3);
   });
 
   after(async () => {
+    example?.kill('SIGKILL');
+    await s3?.stop();
     await server?.stop();
   });
 
-  it('that is the example passes, in full and incrementally, and leaves nothing', async () => {
-    const worker = startExample(server.address);
+  describe('that is the example', () => {
+    let end: ReturnType<typeof startJobs<void>>;
+
+    before(() => {
+      end = startJobs(
+        2,
+        new Map([
+          ['folders', passesInFolders],
+          ['bucket', passesInBucket],
+        ]),
+      );
+    });
+
+    it('passes, in full and incrementally, and leaves nothing', () => end('folders'));
+
+    it('lands in a bucket too, where the workspace is one, and leaves nothing there', () => end('bucket'));
+  });
+
+  async function passesInFolders(): Promise<void> {
+    const manifest = join(root, 'examples/temporal/run.yaml');
+    const address = `spec.pipelines[candidate].temporal.address=${server.address}`;
+    await passes(12, async ({ reports }) => [manifest, '--reports', reports, '--set', address]);
+  }
+
+  async function passesInBucket(): Promise<void> {
+    await passes(2, async (place) => {
+      await place.secret('workspace', { ...s3.admin });
+      const temporal = { address: server.address, taskQueue: 'warehouse-syncs', workflowType: 'syncTable' };
+      return [
+        await place.manifest({
+          ...smallSpec(['airlines']),
+          workspace: { location: 's3://', endpoint: s3.endpoint, secretRef: { name: 'workspace' } },
+          pipelines: [{ name: 'candidate', temporal }],
+        }),
+      ];
+    });
+    expect(await s3.buckets(), 'buckets').to.deep.equal([]);
+  }
+
+  async function passes(comparisons: number, argsOf: (place: Place) => Promise<readonly string[]>): Promise<void> {
     const place = await Place.open();
     try {
-      const manifest = join(root, 'examples/temporal/run.yaml');
-      const address = `spec.pipelines[candidate].temporal.address=${server.address}`;
-      const result = await place.parity(['run', manifest, '--reports', place.reports, '--set', address]);
+      const result = await place.parity(['run', ...(await argsOf(place))]);
       expect(result.exitCode, result.stdout + result.stderr).to.equal(0);
-      const { comparisons } = await place.report();
-      expect(comparisons.map(({ outcome }) => outcome)).to.deep.equal(Array.from({ length: 12 }, () => 'Equal'));
+      const report = await place.report();
+      const outcomes = report.comparisons.map(({ outcome }) => outcome);
+      expect(outcomes).to.deep.equal(Array.from({ length: comparisons }, () => 'Equal'));
       await place.expectNothingLeft();
     } finally {
-      worker.kill('SIGKILL');
       await place.close();
     }
-  });
+  }
 
   describe('with a bug', () => {
     const bugs = BUGS.filter((bug) => bug !== 'None');
@@ -64,9 +106,14 @@ describe('a pipeline behind Temporal', function () {
 });
 
 /** The worker of the example, as its manifest says to start it. */
-function startExample(address: string): ChildProcess {
+function startExample(address: string, { admin }: SeaweedFs): ChildProcess {
   return spawn(process.execPath, [join(root, 'examples/temporal/worker.ts')], {
-    env: { ...process.env, TEMPORAL_ADDRESS: address },
+    env: {
+      ...process.env,
+      TEMPORAL_ADDRESS: address,
+      AWS_ACCESS_KEY_ID: admin.accessKeyId,
+      AWS_SECRET_ACCESS_KEY: admin.secretAccessKey,
+    },
     stdio: 'ignore',
   });
 }

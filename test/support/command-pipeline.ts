@@ -7,6 +7,7 @@ import mysql from 'mysql2/promise';
 import pg from 'pg';
 import { type Database, openDatabase } from '../../examples/temporal/database.ts';
 import { openTable } from '../../examples/temporal/delta.ts';
+import { openFolder } from '../../examples/temporal/folder.ts';
 import { openEngine } from '../../src/engine/chdb.ts';
 import type { ExecutionRequest } from '../../src/pipelines/contract.ts';
 
@@ -55,7 +56,7 @@ async function landDelta(): Promise<void> {
     const as = (column: string): string => (behaviour === 'OtherTable' ? `x_${column}` : column);
     const values = columns.map((column, index) => `${column.fromText(`c${index}`)} AS "${as(column.name)}"`);
     const where = behaviour === 'Empty' ? ' WHERE false' : '';
-    const table = await openTable(output.location);
+    const table = await openTable(openFolder(output.location, request.storage, scratch));
     const landed = columns.map((column) => ({ ...column, name: as(column.name) }));
     await table.overwrite(landed, `SELECT ${values.join(', ')} FROM ${csv}${where}`);
     if (behaviour === 'HalfLog') await halve(fileURLToPath(output.location));
