@@ -65,7 +65,9 @@ describe('loadManifest', () => {
   });
 
   it('ends the default scenario with the queries, where there are any', () => {
-    const { spec } = load(withSpec('queries: [{ name: q, sql: "select 1", expect: { sameAs: Baseline } }]'));
+    const { spec } = load(
+      withSpec('queries: [{ name: q, sql: "select 1 from {{planes}}", expect: { sameAs: Baseline } }]'),
+    );
     expect(spec.scenario.at(-1)).to.deep.equal({ name: 'queries', query: { names: ['q'] } });
     expect(spec.queries[0]?.timeoutSeconds).to.equal(300);
   });

@@ -207,6 +207,26 @@ const cases: readonly (readonly [what: string, yaml: string, said: string])[] = 
 ];
 
 describe('A pipeline of the manifest', () => {
+  const pairs: readonly (readonly [string, string, string | undefined])[] = [
+    ['a place', 'location: "s3://lake/{{run}}/{{table}}"', 'outputs.location'],
+    ['a place of its own', 'location: "s3://lake/{{run}}/{{pipeline}}/{{table}}"', undefined],
+    ["a place in the source's database", 'database: { table: "l_{{table}}" }', 'outputs.database.table'],
+    ['a database of its own', 'database: { engine: MySQL, secretRef: { name: dw } }', undefined],
+  ];
+  for (const [what, outputs, field] of pairs)
+    it(`that lands like another in ${what} is ${field === undefined ? 'taken' : 'refused'}`, () => {
+      const both = changed([
+        '    - name: candidate\n      reference: {}\n',
+        ['a', 'b']
+          .map((name) => `    - { name: ${name}, command: { argv: [sync] }, outputs: { ${outputs} } }\n`)
+          .join(''),
+      ]);
+      const text = `${both}  scenario: [{ name: s, sync: { mode: Full } }, { name: c, compare: { baseline: { pipeline: a }, candidate: { pipeline: b } } }]\n`;
+      const said = problemsOf(text).map((line) => line.replace(/^\S+ /, ''));
+      const message = `spec.pipelines[b].${field}: lands where pipeline "a" does; put {{pipeline}} into it`;
+      expect(said).to.deep.equal(field === undefined ? [] : [message]);
+    });
+
   for (const [what, yaml, said] of cases)
     it(`with ${what} is refused in so many words`, () => {
       const problems = problemsOf(own(yaml));

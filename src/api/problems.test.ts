@@ -335,6 +335,11 @@ const WHOLE: readonly Case[] = [
     'run.yaml:25:24: spec.queries[q].hogql.secretRef: missing, and there is no PostHog pipeline whose secret it could be; name one with host, project and key',
   ],
   [
+    'a query of nothing',
+    withSpec('queries: [{ name: q, sql: "select 1", expect: { sameAs: Baseline } }]'),
+    'run.yaml:25:29: spec.queries[q].sql: reads no table of the run, so it would pass whatever the data; write {{table}} for one',
+  ],
+  [
     'an unknown placeholder',
     withSpec('queries: [{ name: q, sql: "select 1 from {{ fligths }}", expect: { sameAs: Baseline } }]'),
     'run.yaml:25:29: spec.queries[q].sql: {{ fligths }}: the snapshot has no table "fligths"; did you mean "flights"?',
@@ -435,6 +440,16 @@ const SCENARIOS: readonly Case[] = [
     'a last sync that nobody looks at',
     scenario(FULL, COMPARE, ADVANCE, INCREMENTAL),
     'run.yaml:29:16: spec.scenario[i].sync: no later step looks at what pipeline "candidate" landed here; put a compare step after this one',
+  ],
+  [
+    'a table that neither a comparison nor a query reads',
+    `${scenario(FULL, '{ name: q, query: {} }')}  queries: [{ name: q, sql: "from {{planes}}", expect: { sameAs: Baseline } }]\n`,
+    'run.yaml:8:9: spec.snapshot.tables[flights]: no step compares this table and no query reads it; add a compare step, or remove it',
+  ],
+  [
+    'a pipeline that queries pass over',
+    `${scenario(FULL, '{ name: c, compare: { candidate: { pipeline: candidate } } }', '{ name: q, query: {} }').replace('    - name: candidate', '    - { name: other, reference: {} }\n    - name: candidate')}  queries: [{ name: q, sql: "from {{planes}}", expect: { sameAs: Baseline } }]\n`,
+    'run.yaml:27:16: spec.scenario[f].sync: no later step looks at what pipeline "other" landed here; put a compare step after this one',
   ],
   [
     'an incremental sync first',

@@ -22,7 +22,7 @@ import {
 
 /** Templates, places and times of pipelines that are not built in. */
 export function validatePipelines(spec: ResolvedSpec): Finding[] {
-  return spec.pipelines.flatMap((pipeline, index) => {
+  const each = spec.pipelines.flatMap((pipeline, index) => {
     if ('reference' in pipeline) return [];
     const path: Path = ['spec', 'pipelines', index];
     return [
@@ -36,6 +36,7 @@ export function validatePipelines(spec: ResolvedSpec): Finding[] {
       ...validateTemporal(pipeline, path),
     ];
   });
+  return [...each, ...sharedPlaces(spec)];
 }
 
 function validateTime({ timeoutSeconds }: ExternalPipelineSpec, { execution }: ResolvedSpec, path: Path): Finding[] {
@@ -156,28 +157,66 @@ function collisions(template: string, spec: ResolvedSpec, path: Path): Finding[]
   const names = new Set(variablesIn(template));
   const isPerSource = names.has('source') || names.has('landing');
   const taken = new Map<string, string>();
-  for (const { name: source, tables } of spec.sources) {
-    for (const table of tables) {
+  for (const { source, table, place } of placesOf(template, spec)) {
+    const key = path.includes('database') && !isPerSource ? `${source}/${place}` : place;
+    const other = taken.get(key);
+    taken.set(key, `${source}.${table}`);
+    if (other !== undefined)
+      return [
+        {
+          path,
+          message: `${other} and ${source}.${table} would land in one place; put {{source}} or {{table}} into it`,
+        },
+      ];
+  }
+  return [];
+}
+
+/** What a template becomes for each table of each source; what is the same in the whole run stays a name. */
+function placesOf(template: string, spec: ResolvedSpec, pipeline = 'pipeline') {
+  return spec.sources.flatMap(({ name: source, tables }) =>
+    tables.map((table) => {
       const place = expandText(template, (name) => {
         if (name === 'table') return table;
         if (name === 'table.upper') return table.toUpperCase();
         if (name === 'table.lower') return table.toLowerCase();
         if (name === 'table.snake') return table.toLowerCase().replaceAll('-', '_');
+        if (name === 'pipeline') return pipeline;
         return name === 'source' || name === 'landing' ? source : name;
       });
-      const key = path.includes('database') && !isPerSource ? `${source}/${place}` : place;
-      const other = taken.get(key);
-      taken.set(key, `${source}.${table}`);
-      if (other !== undefined)
-        return [
-          {
-            path,
-            message: `${other} and ${source}.${table} would land in one place; put {{source}} or {{table}} into it`,
-          },
-        ];
-    }
+      return { source, table, place };
+    }),
+  );
+}
+
+/**
+ * Two pipelines must not land in one place: the second would write over the first, and a comparison of the two would be one of the same tables.
+ * The workspace has a folder, and a server a database, for each pipeline.
+ */
+function sharedPlaces(spec: ResolvedSpec): Finding[] {
+  const taken = new Map<string, string>();
+  return spec.pipelines.flatMap((pipeline, index): Finding[] => {
+    if ('reference' in pipeline || 'posthog' in pipeline) return [];
+    const places = sharablePlaces(pipeline, spec);
+    const shared = places.find((place) => taken.has(place));
+    const other = taken.get(shared ?? '');
+    for (const place of places) taken.set(place, pipeline.name);
+    if (shared === undefined) return [];
+    const message = `lands where pipeline "${other}" does; put {{pipeline}} into it`;
+    const { kind } = pipeline.outputs;
+    const field: Path = kind === 'files' ? ['location'] : ['database', 'table'];
+    return [{ path: ['spec', 'pipelines', index, 'outputs', ...field], message }];
+  });
+}
+
+function sharablePlaces({ name, outputs }: ExternalPipelineSpec, spec: ResolvedSpec): string[] {
+  if (outputs.kind === 'files') {
+    if (/^\{\{landing\}\}(\/|$)/.test(outputs.location)) return [];
+    return placesOf(outputs.location, spec, name).map(({ place }) => `${outputs.endpoint ?? ''} ${place}`);
   }
-  return [];
+  if (outputs.server !== undefined) return [];
+  const { schema = 'public', table } = outputs;
+  return placesOf(`${schema}.${table}`, spec, name).map(({ source, place }) => `${source} ${place}`);
 }
 
 function validateCheck(

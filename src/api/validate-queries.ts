@@ -13,7 +13,7 @@ export function validateQueries(spec: ResolvedSpec): Finding[] {
     if ('inherited' in query) return validateInherited(query.inherited, spec, [...path, 'inherited']);
     const findings =
       'sql' in query
-        ? placeholderFindings(query.sql, spec, [...path, 'sql'])
+        ? [...placeholderFindings(query.sql, spec, [...path, 'sql']), ...readsNothing(query.sql, [...path, 'sql'])]
         : validateHogQl(query.hogql, spec, [...path, 'hogql']);
     return [...findings, ...validateRows(query, path)];
   });
@@ -24,6 +24,12 @@ function placeholderFindings(text: string, spec: ResolvedSpec, path: Path): Find
     const message = placeholderProblem(source, table, spec);
     return message === undefined ? [] : [{ path, message: `${written}: ${message}` }];
   });
+}
+
+/** HogQL may read PostHog's own tables; SQL has only those of the run. */
+function readsNothing(text: string, path: Path): Finding[] {
+  if (placeholdersOf(text).length > 0) return [];
+  return [{ path, message: 'reads no table of the run, so it would pass whatever the data; write {{table}} for one' }];
 }
 
 function validateHogQl(hogql: HogQlCase['hogql'], spec: ResolvedSpec, path: Path): Finding[] {

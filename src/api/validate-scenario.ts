@@ -1,4 +1,5 @@
 import type { RunSpec } from './generated/types.ts';
+import { placeholdersOf } from './placeholders.ts';
 import type { Finding, Path } from './problem.ts';
 import type { ResolvedSpec, ResolvedStep, Side } from './resolved.ts';
 import { suggestion } from './suggest.ts';
@@ -12,7 +13,13 @@ export function validateScenario(spec: ResolvedSpec, run: RunSpec): Finding[] {
   spec.scenario.forEach((step, index) => {
     validateStep(walk, step, ['spec', 'scenario', index]);
   });
-  return [...walk.findings, ...unlookedAt(walk), ...unused(spec, run), ...tablesWithoutSource(spec)];
+  return [
+    ...walk.findings,
+    ...unlookedAt(walk),
+    ...unused(spec, run),
+    ...tablesWithoutSource(spec),
+    ...unreadTables(spec),
+  ];
 }
 
 /** What is known at one point of the scenario. */
@@ -108,7 +115,7 @@ function validateSide(walk: Walk, side: Side, path: Path): void {
   if (synced !== undefined) synced.isLookedAt = true;
 }
 
-/** Queries run on every pipeline's tables that there are, so they look at all of them. */
+/** Queries run on the sides of the comparison nearest before them, else nearest after, else on every pipeline (src/run/scenario.ts). */
 function validateQueryStep(walk: Walk, queries: readonly string[], path: Path): void {
   const names = walk.spec.queries.map(({ name }) => name);
   if (queries.length === 0) note(walk, path, 'there is no query to run; add one to spec.queries, or remove this step');
@@ -119,7 +126,16 @@ function validateQueryStep(walk: Walk, queries: readonly string[], path: Path): 
   const needsSync = walk.spec.scenario.some((step) => 'sync' in step);
   if (needsSync && walk.synced.size === 0)
     note(walk, path, 'no pipeline has landed anything yet; put a sync step before this one');
-  for (const synced of walk.synced.values()) synced.isLookedAt = true;
+  const index = Number(path[2]);
+  const nearest =
+    walk.spec.scenario.slice(0, index).findLast((step) => 'compare' in step) ??
+    walk.spec.scenario.slice(index).find((step) => 'compare' in step);
+  for (const [pipeline, synced] of walk.synced)
+    if (nearest === undefined || !('compare' in nearest) || isSide(pipeline, nearest.compare)) synced.isLookedAt = true;
+}
+
+function isSide(pipeline: string, { baseline, candidate }: CompareStep): boolean {
+  return [baseline, candidate].some((side) => 'pipeline' in side && side.pipeline === pipeline);
 }
 
 /** Syncs whose result no later step looks at, and a scenario that looks at nothing at all. */
@@ -181,6 +197,26 @@ function tablesWithoutSource(spec: ResolvedSpec): Finding[] {
           {
             path: ['spec', 'snapshot', 'tables', index],
             message: 'no source holds this table, so no pipeline lands it; add it to a source, or remove it',
+          },
+        ],
+  );
+}
+
+/** Where no step compares, which is every table at once, each table has to be in a query that runs. What inherited queries read is not known yet. */
+function unreadTables(spec: ResolvedSpec): Finding[] {
+  const names = new Set(spec.scenario.flatMap((step) => ('query' in step ? step.query.names : [])));
+  const queries = spec.queries.filter(({ name }) => names.has(name));
+  const isOpen = queries.length === 0 || queries.some((query) => 'inherited' in query);
+  if (isOpen || spec.scenario.some((step) => 'compare' in step)) return [];
+  const texts = queries.map((query) => ('sql' in query ? query.sql : 'hogql' in query ? query.hogql.query : ''));
+  const read = new Set(texts.flatMap(placeholdersOf).map(({ table }) => table));
+  return spec.snapshot.tables.flatMap(({ name }, index) =>
+    read.has(name)
+      ? []
+      : [
+          {
+            path: ['spec', 'snapshot', 'tables', index],
+            message: 'no step compares this table and no query reads it; add a compare step, or remove it',
           },
         ],
   );
