@@ -1,8 +1,9 @@
 import { POSTHOG_COLUMNS } from '../api/posthog.ts';
-import type { ResolvedTable } from '../api/resolved.ts';
+import type { ResolvedSpec, ResolvedTable } from '../api/resolved.ts';
 import { closest } from '../api/suggest.ts';
 import { ParityError } from '../support/error.ts';
 import type { DeltaSnapshot } from './delta/types.ts';
+import type { TablePlan } from './snapshot-plan.ts';
 import type { Field } from './types.ts';
 
 /**
@@ -22,6 +23,32 @@ export function checkTableSpec(table: ResolvedTable, target: DeltaSnapshot, base
     if (table.sample !== undefined) checkUsable(table, base, 'sample.by', table.sample.by);
   }
   for (const snapshot of base === undefined ? [target] : [base, target]) checkPartitionZones(table, snapshot);
+}
+
+/**
+ * Throws `InvalidSpec` where a source's `columns` names a column that neither version of its table has: its type would not be tested, and nobody would know.
+ */
+export function checkSourceColumns(
+  { sources }: Pick<ResolvedSpec, 'sources'>,
+  plans: readonly Pick<TablePlan, 'table' | 'target' | 'base'>[],
+): void {
+  for (const { name, columns } of sources)
+    for (const { table, column } of columns) {
+      const plan = plans.find((one) => one.table.name === table);
+      if (plan === undefined) continue;
+      const versions = [plan.target, ...(plan.base === undefined ? [] : [plan.base])];
+      const known = versions.flatMap(({ snapshot }) => snapshot.schema.fields.map((field) => field.name));
+      if (known.includes(column)) continue;
+      const guess = closest(column, known);
+      throw new ParityError(
+        'InvalidSpec',
+        `The columns of the source ${name} name ${table}.${column}, which the table does not have`,
+        {
+          subject: `spec.sources[${name}].columns[${table}.${column}]`,
+          advice: guess === undefined ? `Its columns are ${known.slice(0, 20).join(', ')}` : `Did you mean '${guess}'?`,
+        },
+      );
+    }
 }
 
 /** A column by which rows are identified, ordered or chosen: it is there, holds one value, and is not taken out. */

@@ -100,6 +100,17 @@ describe('resolving a lake', () => {
     });
   }
 
+  it("refuses a type for a source's column that no version has", async () => {
+    const spec = specOf({ lake: EXAMPLES, workspace: ELSEWHERE, tables: [tableSpec('airlines')] });
+    const columns = [{ table: 'airlines', column: 'carier', type: 'uuid' }];
+    const sources = [
+      { name: 's', engine: 'Postgres', tables: ['airlines'], columns, provider: { kind: 'embedded' } } as const,
+    ];
+    const error = await errorOf(previewSnapshot({ ...spec, sources }, undefined));
+    expect(error).to.include({ code: 'InvalidSpec', advice: "Did you mean 'carrier'?" });
+    expect(error.message).to.contain('columns of the source s name airlines.carier');
+  });
+
   it('refuses a nested key', async () => {
     const error = await errorOf(resolved(tableSpec('types', { key: ['id', await nestedColumn()] })));
     expect(error.message).to.match(/which is a (struct|array|map)$/);

@@ -1,5 +1,6 @@
 import type { ResolvedSpec } from '../api/resolved.ts';
 import { parseLocation } from '../lake/location.ts';
+import { checkSourceColumns } from '../lake/snapshot-columns.ts';
 import { checkApart, openLake, planTables } from '../lake/snapshot-lake.ts';
 import type { TablePlan } from '../lake/snapshot-plan.ts';
 import type { Location } from '../lake/store.ts';
@@ -21,6 +22,7 @@ export const runResolve: TaskHandler<Resolution> = async (context) => {
   const lake = await openLake(spec.snapshot, secret);
   try {
     const plans = await planTables(lake, spec.snapshot, context.signal);
+    checkSourceColumns(spec, plans);
     await withReports(context, (store) => probeReports(store, context.file.run));
     const tables = plans.map(toVersion);
     const hasInherited = spec.queries.some((query) => 'inherited' in query);
@@ -67,6 +69,7 @@ export async function previewSnapshot(
   const lake = await openLake(spec.snapshot, secret);
   try {
     const plans = await planTables(lake, spec.snapshot, signal);
+    checkSourceColumns(spec, plans);
     const tables = plans.map((plan) => ({
       ...toVersion(plan),
       requests: requestsOf(plan),
