@@ -88,7 +88,9 @@ function load(run: RunObject, plan: PlanObject | undefined, options: OperatorOpt
       ...(plan === undefined ? {} : { planText: document('PipelineParityPlan', plan), planFile: '/plan' }),
       ...(options.defaultWorkspace === undefined ? {} : { defaultWorkspace: options.defaultWorkspace }),
     });
-    const findings = [...reportsSomewhere(run, plan), ...notAllowed(spec, options)];
+    const nowhere = reportsSomewhere(run, plan);
+    const isSaid = ({ path }: Finding) => nowhere.some((finding) => finding.path.join() === path.join());
+    const findings = [...nowhere, ...notAllowed(spec, options).filter((finding) => !isSaid(finding))];
     if (findings.length > 0) return { message: linesOf(findings, spec) };
     buildGraph(spec);
     return { spec, specDigest };

@@ -94,7 +94,23 @@ function nameOf({ hold }: Scope, source: ResolvedSource): ObjectName {
 export async function podTrouble(scope: Scope, source: ResolvedSource): Promise<string | undefined> {
   const found = await podsOf(scope, source);
   if (found.length === 0) return await whyNoPod(scope, source);
-  return found.map(troubleOf).find((trouble) => trouble !== undefined);
+  for (const pod of found) {
+    const trouble = troubleOf(pod);
+    if (trouble !== undefined) return `${trouble}${await whyNoVolume(scope, pod)}`;
+  }
+  return undefined;
+}
+
+/** The scheduler says only that a claim has no volume; why is in an Event of the claim. */
+async function whyNoVolume(scope: Scope, { metadata, spec, status }: Pod): Promise<string> {
+  const isPlaced = spec?.nodeName !== undefined || status?.phase !== 'Pending';
+  const claims = isPlaced ? [] : (spec?.volumes ?? []).flatMap((volume) => volume.persistentVolumeClaim ?? []);
+  for (const { claimName } of claims) {
+    const about = `involvedObject.kind=PersistentVolumeClaim,involvedObject.name=${claimName}`;
+    const last = (await eventsOf(scope, metadata.namespace, about)).at(-1);
+    if (last !== undefined) return `; its claim ${claimName}: ${last.reason}${said(last.message)}`;
+  }
+  return '';
 }
 
 function troubleOf(pod: Pod): string | undefined {
@@ -129,16 +145,16 @@ const kubeEvents = resource<KubeEvent>('', 'v1', 'events', 'Event');
 /** A quota, a policy or a webhook that refuses the pod is named only in an Event of what would have made it. */
 async function whyNoPod(scope: Scope, source: ResolvedSource): Promise<string | undefined> {
   const { namespace, name } = nameOf(scope, source);
+  const last = (await eventsOf(scope, namespace, `involvedObject.name=${name},type=Warning`)).at(-1);
+  return last === undefined ? undefined : `${last.reason}${said(last.message)}`;
+}
+
+/** None where the operator may not see Events. */
+async function eventsOf({ kube }: Scope, namespace: string | undefined, fieldSelector: string) {
   try {
-    const fieldSelector = `involvedObject.name=${name},type=Warning`;
-    const { items } = await scope.kube.list(kubeEvents, {
-      ...(namespace === undefined ? {} : { namespace }),
-      fieldSelector,
-    });
-    const last = items.at(-1);
-    return last === undefined ? undefined : `${last.reason}${said(last.message)}`;
+    return (await kube.list(kubeEvents, { ...(namespace === undefined ? {} : { namespace }), fieldSelector })).items;
   } catch (error) {
-    if (isKubeError(error, 'Forbidden')) return undefined;
+    if (isKubeError(error, 'Forbidden')) return [];
     throw error;
   }
 }

@@ -41,13 +41,13 @@ export class S3Store extends S3Reader implements ObjectStore {
 
   async put(key: string, body: Uint8Array | string): Promise<void> {
     await this.#attempt('Writing', key, () =>
-      this.#client.send(new PutObjectCommand({ ...this.#at(key), Body: body })),
+      this.#client.send(new PutObjectCommand({ ...this.#at(key), ...sized(body) })),
     );
   }
 
   async putIfAbsent(key: string, body: Uint8Array | string): Promise<boolean> {
     try {
-      await this.#client.send(new PutObjectCommand({ ...this.#at(key), Body: body, IfNoneMatch: '*' }));
+      await this.#client.send(new PutObjectCommand({ ...this.#at(key), ...sized(body), IfNoneMatch: '*' }));
       return true;
     } catch (error) {
       // 412: it is there (perhaps our own, from an attempt whose answer was lost). 409: another writer is creating it.
@@ -204,6 +204,11 @@ async function* partsOf(body: Readable, partBytes: number): AsyncIterable<Buffer
     }
   }
   if (filled > 0) yield part.subarray(0, filled);
+}
+
+/** The length is said: the SDK does not know that of nothing, and warns on the terminal. */
+function sized(body: Uint8Array | string) {
+  return { Body: body, ContentLength: Buffer.byteLength(body) };
 }
 
 /** As the x-amz-copy-source header wants it: each part of the key percent-encoded. */

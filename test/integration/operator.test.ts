@@ -113,6 +113,17 @@ describe('the operator, with tasks as processes beside it', function () {
       says: /spec\.snapshot\.location: found "file:.*write an s3/,
     },
     {
+      what: 'no place for its report',
+      spec: {
+        ...smallSpec(['planes']),
+        snapshot: { ...smallSpec(['planes']).snapshot, location: 's3://lake' },
+        workspace: { location: 's3://work' },
+        reports: {},
+      },
+      options: { allow: { command: false, embedded: true, fileLocations: false } },
+      says: /^spec\.reports\.location: missing; add where reports go, such as s3:\/\/bucket\/prefix: they survive the run$/,
+    },
+    {
       what: 'embedded sources, where the installation does not allow them',
       spec: smallSpec(['planes']),
       options: { allow: { command: false, embedded: false, fileLocations: true } },

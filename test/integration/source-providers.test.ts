@@ -400,6 +400,30 @@ describe('sources on a real API server; the test plays Argo CD and the kubelet, 
       await untilGone({ ensure, remove }, scope, byUs);
     });
 
+    it('say why their volume does not come', async () => {
+      const scope = await newScope();
+      const { ensure, remove } = statefulSetSources(reach);
+      const source = deployed('Postgres', { kind: 'kubernetes', server: { allowFrom: [], size: '1Gi' } });
+      const name = `${sourceName(scope.hold.run.uid, 'shop')}-0`;
+      await ensure(scope, source);
+      await eventually(() => kube.get(pods, { namespace, name }));
+      // As a scheduler does.
+      const unbound = 'pod has unbound immediate PersistentVolumeClaims';
+      const condition = { type: 'PodScheduled', status: 'False', reason: 'Unschedulable', message: unbound };
+      await kube.mergePatch(
+        pods,
+        { namespace, name },
+        { status: { conditions: [condition] } },
+        { subresource: 'status' },
+      );
+      await eventually(async () =>
+        expect(await ensure(scope, source))
+          .to.have.property('message')
+          .that.matches(/unbound .*; its claim data-\S+-0: FailedBinding: .*no storage class is set/),
+      );
+      await untilGone({ ensure, remove }, scope, source);
+    });
+
     it('touch no object of the same name that is not theirs', async () => {
       for (const [kind, fields] of [
         [secrets, { data: {} }],

@@ -117,6 +117,23 @@ describe('a workspace on S3', function () {
     for (const one of [store, all]) one.close();
   });
 
+  it('takes an object without content, and the SDK has nothing to say of it', async () => {
+    const store = await openStore({ location: 's3://shared/empty', endpoint: server.endpoint }, secret());
+    const warn = console.warn;
+    const said: unknown[] = [];
+    console.warn = (...words) => said.push(...words);
+    try {
+      await store.put('put', '');
+      expect(await store.putIfAbsent('made', Buffer.alloc(0))).to.equal(true);
+    } finally {
+      console.warn = warn;
+    }
+    expect(said).to.deep.equal([]);
+    for (const key of ['put', 'made']) expect((await store.head(key))?.sizeBytes).to.equal(0);
+    await store.delete(['put', 'made']);
+    store.close();
+  });
+
   it('in a bucket of its own goes with versions, delete markers, open uploads and the bucket', async () => {
     const run = identity();
     const plan = at('s3://', run.uid);

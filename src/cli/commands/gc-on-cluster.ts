@@ -53,7 +53,7 @@ export async function gcOnCluster(flags: ClusterGcFlags, io: Io): Promise<number
     const living = await runUids(cluster);
     const orphans = marked.filter(({ runUid }) => !living.has(runUid));
     if (flags.json === true) io.out(`${JSON.stringify({ orphans, unseen })}\n`);
-    else io.out(text(orphans));
+    else io.out(text(orphans, flags.allNamespaces === true ? 'any namespace' : `namespace ${cluster.namespace}`));
     for (const line of unseen) io.err(`parity: not looked at: ${clean(line)}\n`);
     return 0;
   } finally {
@@ -120,8 +120,8 @@ async function runUids({ client }: Cluster): Promise<ReadonlySet<string>> {
   }
 }
 
-function text(orphans: readonly Marked[]): string {
-  if (orphans.length === 0) return 'There is nothing without a run.\n';
+function text(orphans: readonly Marked[], where: string): string {
+  if (orphans.length === 0) return `There is nothing without a run in ${where}.\n`;
   const rows = orphans.map(({ kind, namespace, name, run, runUid, installation, createdAt }) => [
     kind,
     `${namespace}/${name}`,
