@@ -1,4 +1,4 @@
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { assert } from 'chai';
@@ -123,6 +123,20 @@ describe('the embedded engine', () => {
     assert.equal(error.code, 'OutOfMemory');
     assert.match(error.advice ?? '', /spec\.execution\.memory/);
   });
+
+  for (const [what, content, code, message] of [
+    ['is gone', undefined, 'NotFound', /^The file .*gone\.parquet cannot be read: it is not there$/],
+    ['is empty', '', 'CorruptTable', /^The file .*empty\.parquet cannot be read: the file is empty$/],
+    ['is cut', 'PAR1 and no more', 'CorruptTable', /^The file .*cut\.parquet cannot be read: Not a Parquet file /],
+  ] as const) {
+    it(`names a file that ${what}, in one sentence`, async () => {
+      const file = join(scratch, `${what.slice(3)}.parquet`);
+      if (content !== undefined) await writeFile(file, content);
+      const error = await caught(() => engine.rows(`SELECT * FROM file(${quoteString(file)}, Parquet)`));
+      assert.equal(error.code, code, error.message);
+      assert.match(error.message, message);
+    });
+  }
 
   it('refuses a second engine in the same process', async () => {
     const error = await caught(() => openEngine({ scratch, memoryBytes: 1, threads: 1 }));

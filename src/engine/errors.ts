@@ -9,15 +9,12 @@ export function toEngineError(error: unknown, doing: string): ParityError {
   const text = error instanceof Error ? error.message : String(error);
   const number = Number(/Code: (\d+)\./.exec(text)?.[1] ?? Number.NaN);
   const name = /\(([A-Z0-9_]+)\)\s*(?:\(version[^)]*\))?\s*$/.exec(text)?.[1];
-  const said = text
-    .replace(/^[\s\S]*?DB::Exception: /, '')
-    .replace(/\s*\(version [^)]*\)\s*$/, '')
-    .split('\n')[0]
-    ?.trim();
+  const said = saidIn(text);
   const code = codeOf(number, text);
   const advice = adviceFor[code];
-  const [, reason, file] = /^(.*?):? \(in file\/uri (.+?)\)/.exec(said ?? '') ?? [];
-  const isFile = code === 'CorruptTable' && file !== undefined;
+  const file = /\(in file\/uri (.+?)\)/.exec(text)?.[1];
+  const reason = said.replace(/:? \(in file\/uri .*$/, '');
+  const isFile = (code === 'CorruptTable' || code === 'NotFound') && file !== undefined;
   return new ParityError(
     code,
     isFile ? `The file ${file} cannot be read: ${reason}` : `While ${doing}, the engine said: ${said || text}`,
@@ -28,6 +25,21 @@ export function toEngineError(error: unknown, doing: string): ParityError {
       ...(name === undefined ? {} : { subject: name }),
     },
   );
+}
+
+/** The first line that says something. Where no structure could be made out, that is the next one, which says why. */
+function saidIn(text: string): string {
+  const [first = '', next = ''] = text.replace(/^[\s\S]*?DB::\w*Exception: /, '').split('\n');
+  const said = /cannot be extracted from a \w+ format file\. Error:\s*$/.test(first) && next !== '' ? next : first;
+  return said
+    .replace(/^.*?DB::\w*Exception: /, '')
+    .replace(/\s*\(version [^)]*\)\.?\s*$/, '')
+    .replace(/ \((INCORRECT_DATA|STD_EXCEPTION)\)$/, '')
+    .replace(/^The table structure cannot be extracted from a \w+ format file: /, '')
+    .replace(/^parquet::\w+: Invalid: /, '')
+    .replace(/^Cannot stat file .*errno: 2,.*?(?= \(in file\/uri |$)/, 'it is not there')
+    .trim()
+    .replace(/\.$/, '');
 }
 
 function codeOf(number: number, text: string): ErrorCode {
@@ -42,6 +54,7 @@ function codeOf(number: number, text: string): ErrorCode {
     case 395: // FUNCTION_THROW_IF_VALUE_IS_NON_ZERO: a guard of ours on values, or on files that lack what the log says of them
       return /a data file without/.test(text) ? 'CorruptTable' : 'UnrepresentableValue';
     case 107: // FILE_DOESNT_EXIST
+    case 400: // CANNOT_STAT
       return 'NotFound';
     case 210: // NETWORK_ERROR
     case 209: // SOCKET_TIMEOUT

@@ -94,10 +94,10 @@ async function queryFooters(
   try {
     return await engine.rows<FooterRow>(sql);
   } catch (error) {
-    if (!(error instanceof ParityError) || error.code !== 'CorruptTable') throw error;
+    if (!(error instanceof ParityError) || (error.code !== 'CorruptTable' && error.code !== 'NotFound')) throw error;
     throw new ParityError('CorruptTable', `Reading the Parquet footers of ${name}: ${error.message}`, {
       cause: error,
-      advice: 'The file is truncated or not Parquet. Restore it, or test a version that does not use it.',
+      advice: 'A file is truncated, not Parquet, or gone. Restore it, or test a version that does not use it.',
     });
   }
 }
