@@ -33,8 +33,8 @@ export function bucketAdmin(location: S3Location, secret: Readonly<Record<string
   return { location, client: s3Client(location, secretCredentials(secret, location), new Requests()) };
 }
 
-/** Makes the bucket with these tags; one that is there already and is ours is no error. */
-export async function createBucket(admin: BucketAdmin, tags: Readonly<Record<string, string>>): Promise<void> {
+/** Makes the bucket; one that is there already and is ours is no error. */
+export async function createBucket(admin: BucketAdmin): Promise<void> {
   const { bucket, region, endpoint } = admin.location;
   // AWS takes no constraint for its first region, and needs one for each other.
   const needsRegion = endpoint === undefined && region !== 'us-east-1';
@@ -49,6 +49,13 @@ export async function createBucket(admin: BucketAdmin, tags: Readonly<Record<str
     } catch (error) {
       if (!isNamed(error, 'BucketAlreadyOwnedByYou')) throw error;
     }
+  });
+}
+
+/** Gives the bucket these tags, and no others. */
+export async function tagBucket(admin: BucketAdmin, tags: Readonly<Record<string, string>>): Promise<void> {
+  const { bucket } = admin.location;
+  await tell(admin, 'Tagging', async () => {
     const TagSet = Object.entries(tags).map(([Key, Value]) => ({ Key, Value }));
     await admin.client.send(new PutBucketTaggingCommand({ Bucket: bucket, Tagging: { TagSet } }));
   });

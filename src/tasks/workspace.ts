@@ -12,7 +12,9 @@ import {
   emptyBucket,
   folderNames,
   isEmpty,
+  tagBucket,
 } from '../lake/s3-admin.ts';
+import { codeOf } from '../sources/source-errors.ts';
 import { ParityError } from '../support/error.ts';
 import { makeFolder } from '../support/folder.ts';
 import type { RunIdentity } from './task.ts';
@@ -36,6 +38,9 @@ const markKey = '.parity.json';
 
 type Secret = Readonly<Record<string, string>> | undefined;
 
+/** A workspace was refused before anything of it can have been made: there is nothing to remove. */
+export class WorkspaceRefused extends ParityError {}
+
 /** The run's workspace under a location: `s3://` alone means a bucket of its own. */
 export function planWorkspace(workspace: ResolvedStorage, uid: string): WorkspacePlan {
   const own = `parity-${uid}`;
@@ -46,7 +51,7 @@ export function planWorkspace(workspace: ResolvedStorage, uid: string): Workspac
 
 /**
  * Makes the workspace and marks it. Done again it changes nothing. Throws `AccessDenied` for a place that is marked as somebody else's, and the store's
- * errors.
+ * errors, as `WorkspaceRefused` where its first word was a refusal.
  */
 export async function createWorkspace(
   plan: WorkspacePlan,
@@ -56,12 +61,16 @@ export async function createWorkspace(
 ): Promise<void> {
   const location = parseLocation(plan.storage.location, plan.storage);
   if (plan.ownsBucket && location.scheme === 's3')
-    await withAdmin(location, secret, (admin) => createBucket(admin, tagsOf(run)));
+    await withAdmin(location, secret, async (admin) => {
+      await tellRefusal(() => createBucket(admin));
+      await tagBucket(admin, tagsOf(run));
+    });
   if (location.scheme === 'file') await makeWorkspaceFolder(location);
   const store = await openStore(plan.storage, secret);
   try {
     const mark: Mark = { ...identity(run), createdAt: createdAt.toISOString() };
-    if (await store.putIfAbsent(markKey, JSON.stringify(mark))) return;
+    const put = () => store.putIfAbsent(markKey, JSON.stringify(mark));
+    if (await (plan.ownsBucket ? put() : tellRefusal(put))) return;
     const found = await readMark(plan, secret);
     if (found === undefined || !isOurs(found, run)) throw notOurs(plan, found);
   } finally {
@@ -181,6 +190,20 @@ async function removeObjects(
       return tags !== undefined && Object.entries(wanted).every(([name, value]) => tags[name] === value);
     }
   });
+}
+
+/** No answer that lets us in, and none that could have been lost: whoever asked was refused, or never connected. */
+async function tellRefusal<T>(ask: () => Promise<T>): Promise<T> {
+  try {
+    return await ask();
+  } catch (error) {
+    if (!(error instanceof ParityError)) throw error;
+    const { code, message, cause, advice, subject, isRetryable } = error;
+    const isRefused = code === 'AccessDenied' || ['ECONNREFUSED', 'ENOTFOUND'].includes(codeOf(cause));
+    if (!isRefused) throw error;
+    const optional = { ...(advice === undefined ? {} : { advice }), ...(subject === undefined ? {} : { subject }) };
+    throw new WorkspaceRefused(code, message, { cause, isRetryable, ...optional });
+  }
 }
 
 async function withAdmin<T>(

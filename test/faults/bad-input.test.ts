@@ -112,6 +112,27 @@ describe('a run', function () {
       report: 'None',
     },
     {
+      title: 'with wrong keys to the workspace',
+      arrange: async (place) => {
+        await place.secret('wrong', { accessKeyId: 'nobody', secretAccessKey: 'nothing' });
+        return { ...one, workspace: { location: 's3://', endpoint: s3.endpoint, secretRef: { name: 'wrong' } } };
+      },
+      code: 'AccessDenied',
+      says: ['Creating s3://parity-', 'refused these credentials'],
+      report: 'None',
+    },
+    {
+      title: 'whose workspace is on a server that is not there',
+      arrange: async (place) => {
+        await place.secret('admin', { ...s3.admin });
+        const workspace = { location: 's3://own', endpoint: 'http://127.0.0.1:9', secretRef: { name: 'admin' } };
+        return { ...one, workspace, execution: { retries: 0 } };
+      },
+      code: 'Unreachable',
+      says: ['127.0.0.1:9'],
+      report: 'None',
+    },
+    {
       title: 'of a table that is not there',
       arrange: async () => withTable({ name: 'airlines', path: 'airlanes', key: ['carrier'] }),
       code: 'NotFound',

@@ -255,8 +255,7 @@ export class Release {
       metadata: { name: this.name, namespace: 'argocd' },
       spec: { ...spec, sourceRepos: [repository.url], destinations },
     });
-    for (const bucket of [this.lake, this.reports])
-      await this.#bucket(bucket, (admin) => createBucket(admin, { owner: this.name }));
+    for (const bucket of [this.lake, this.reports]) await this.#bucket(bucket, createBucket);
     await uploadExample({ endpoint: s3.endpoint, admin: s3 }, this.lake, Object.keys(exampleTables));
   }
 

@@ -1,3 +1,4 @@
+import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { openStore } from '../../lake/open.ts';
 import type { ObjectStore } from '../../lake/store.ts';
@@ -14,12 +15,12 @@ import { readSecret, writeSecret } from '../../support/secrets.ts';
 import { cleanUp, incomplete, type Leftover } from '../../tasks/cleanup.ts';
 import { readOutput, recordSuccess, writeInput, writeRunRecord } from '../../tasks/records.ts';
 import type { Resolution } from '../../tasks/task.ts';
-import { createWorkspace } from '../../tasks/workspace.ts';
+import { createWorkspace, WorkspaceRefused } from '../../tasks/workspace.ts';
 import { attemptEnd } from './attempt-end.ts';
 import { runChild } from './child.ts';
 import type { CleanupOutcome, Happening, RunOutcome } from './events.ts';
 import { Sources } from './provision.ts';
-import { endTaskProcesses, folderRemoval, removalsOf, storageSecret, workRemovals } from './removals.ts';
+import { endTaskProcesses, folderRemoval, refusalNote, removalsOf, storageSecret, workRemovals } from './removals.ts';
 import { type Recorded, readRecorded } from './resume.ts';
 import type { RunOptions } from './run.ts';
 import { type AttemptEnd, carryOut, type ScheduleEnd, type View } from './schedule.ts';
@@ -94,7 +95,7 @@ export class LocalRun {
 
   /** Opens the workspace. What fails here is the failure of the run's first task; there is no place for a report then. */
   async #begin(isResumed: boolean): Promise<Recorded> {
-    const { spec, workspace, run, createdAt, stage } = this.#file;
+    const { spec, workspace, stage } = this.#file;
     try {
       if (isResumed) {
         await bounded(stragglerSeconds, 'the end of earlier task processes', (signal) =>
@@ -107,10 +108,7 @@ export class LocalRun {
       if (secret !== undefined && name !== undefined) await writeSecret(this.#folders.secrets, name, secret);
       for (const needed of removalSecrets(spec))
         await writeSecret(this.#folders.secrets, needed, await readSecret(needed, this.#secretFolders));
-      await retry(() => createWorkspace(workspace, run, secret, new Date(createdAt)), {
-        attempts: 1 + spec.execution.retries,
-        signal: this.#options.signal,
-      });
+      await this.#makeWorkspace(isResumed, secret);
       this.#store = await openStore(workspace.storage, secret);
       if (!isResumed) return { graph: buildGraph(spec), state: nothingYet(stage) };
       const recorded = await readRecorded(this.#store, this.#file);
@@ -123,6 +121,28 @@ export class LocalRun {
         report: { phase: 'Failed', attempts: 0, error: left },
       };
       return { graph: buildGraph(spec), state: { ...nothingYet(stage), tasks } };
+    }
+  }
+
+  /** Notes where nothing of it can have been made, so that nobody looks for it with credentials that let nobody in. */
+  async #makeWorkspace(isResumed: boolean, secret: Awaited<ReturnType<typeof storageSecret>>): Promise<void> {
+    const { spec, workspace, run, createdAt } = this.#file;
+    const note = refusalNote(this.#folders);
+    await rm(note, { force: true });
+    let isRefused = !isResumed;
+    const make = async (): Promise<void> => {
+      try {
+        await createWorkspace(workspace, run, secret, new Date(createdAt));
+      } catch (error) {
+        isRefused &&= error instanceof WorkspaceRefused;
+        throw error;
+      }
+    };
+    try {
+      await retry(make, { attempts: 1 + spec.execution.retries, signal: this.#options.signal });
+    } catch (error) {
+      if (isRefused) await writeFile(note, '', { mode: 0o600 });
+      throw error;
     }
   }
 

@@ -18,7 +18,7 @@ import { type RunFile, type RunFolders, removeRunFolder } from './state-dir.ts';
  */
 export function removalsOf(file: RunFile, folders: RunFolders, secretFolders: readonly string[]): readonly Removal[] {
   const sources = file.spec.sources.map((source) => sourceRemoval(source, file, folders, secretFolders));
-  return [...workRemovals(file, folders, secretFolders), ...sources, workspaceRemoval(file, secretFolders)];
+  return [...workRemovals(file, folders, secretFolders), ...sources, workspaceRemoval(file, folders, secretFolders)];
 }
 
 /** What may still be working on the sources: it ends before they do. */
@@ -115,13 +115,20 @@ async function exists(path: string): Promise<boolean> {
   );
 }
 
-function workspaceRemoval(file: RunFile, secretFolders: readonly string[]): Removal {
+/** The file that is there where the workspace's server had refused to make anything. */
+export function refusalNote(folders: RunFolders): string {
+  return join(folders.root, 'workspace.refused');
+}
+
+function workspaceRemoval(file: RunFile, folders: RunFolders, secretFolders: readonly string[]): Removal {
   const { storage } = file.workspace;
   return {
     what: `the workspace ${storage.location}`,
     command: removalCommand(file.workspace),
-    remove: async (signal) =>
-      removeWorkspace(file.workspace, file.run, await storageSecret(storage, secretFolders), signal),
+    remove: async (signal) => {
+      if (await exists(refusalNote(folders))) return;
+      await removeWorkspace(file.workspace, file.run, await storageSecret(storage, secretFolders), signal);
+    },
   };
 }
 
