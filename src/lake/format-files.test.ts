@@ -1,4 +1,4 @@
-import { copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { expect } from 'chai';
@@ -211,6 +211,29 @@ describe('a location as a relation', () => {
     expect((await openRelation(engine, 'parquet:hidden', { folder: scratch })).rows).to.equal(1);
   });
 
+  it('parquet: what lies in a folder and may be data is read or refused, never passed over', async () => {
+    const folder = join(scratch, 'mixed');
+    await mkdir(folder);
+    await engine.execute(`INSERT INTO FUNCTION file('${folder}/a.parquet', Parquet) SELECT 1 AS id`);
+    await copyFile(join(folder, 'a.parquet'), join(folder, 'B.PARQUET'));
+    for (const other of ['README.md', '_SUCCESS', '.a.parquet.crc']) await writeFile(join(folder, other), 'x');
+    await symlink(join(folder, 'a.parquet'), join(folder, 'c.parquet'));
+    const open = () => openRelation(engine, 'parquet:mixed', { folder: scratch });
+    expect((await open()).rows).to.equal(3);
+    const odd: readonly (readonly [string, () => Promise<void>])[] = [
+      ['part-00001', () => writeFile(join(folder, 'part-00001'), 'x')],
+      ['d.parquet.tmp', () => writeFile(join(folder, 'd.parquet.tmp'), 'x')],
+      ['linked', () => symlink(tmpdir(), join(folder, 'linked'))],
+      ['gone.parquet', () => symlink(join(folder, 'nowhere'), join(folder, 'gone.parquet'))],
+    ];
+    for (const [name, make] of odd) {
+      await make();
+      const error = toParityError(await open().catch((thrown: unknown) => thrown));
+      expect(error, name).to.include({ code: 'UnsupportedFeature', subject: `file://${folder}/${name}` });
+      await rm(join(folder, name));
+    }
+  });
+
   const cut: readonly (readonly [string, string, string, RegExp])[] = [
     ['names that are one but for case', '1 AS id, 2 AS a, 3 AS A', 'UnsupportedFeature', /another's but for case/],
     [
@@ -273,6 +296,26 @@ describe('a location as a relation', () => {
       await openRelation(engine, `iceberg:${at}@1`, options).catch((thrown: unknown) => thrown),
     );
     expect(gone.code).to.equal('VersionGone');
+  });
+
+  it('iceberg: a time of day, which the engine gives as whole seconds, is refused by name, or left out', async () => {
+    await engine.execute('SET allow_insert_into_iceberg = 1');
+    await engine.execute(
+      `CREATE TABLE ice_time (id Int64, t Int64) ENGINE = IcebergLocal('${scratch}/ice-time', 'Parquet')`,
+    );
+    await engine.execute('INSERT INTO ice_time SELECT 1, 2');
+    const file = join(scratch, 'ice-time', 'metadata', 'v2.metadata.json');
+    const metadata = await readFile(file, 'utf8');
+    // The engine writes no such column, so the schema's word for it is put there.
+    const changed = metadata.replace(/("name"\s*:\s*"t"[^{}]*"type"\s*:\s*)"long"/g, '$1"time"');
+    expect(changed).to.not.equal(metadata);
+    await writeFile(file, changed);
+    const options = { folder: scratch };
+    const error = toParityError(
+      await openRelation(engine, 'iceberg:ice-time', options).catch((thrown: unknown) => thrown),
+    );
+    expect(error).to.include({ code: 'UnsupportedFeature', subject: 't' });
+    await openRelation(engine, 'iceberg:ice-time', { ...options, omit: ['t'] });
   });
 
   it('iceberg: a table that is not there is an error', async () => {

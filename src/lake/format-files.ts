@@ -1,4 +1,5 @@
-import { resolve } from 'node:path';
+import { readdir, stat } from 'node:fs/promises';
+import { join, relative, resolve } from 'node:path';
 import type { Engine } from '../engine/engine.ts';
 import { ParityError } from '../support/error.ts';
 import { readDeltaSnapshot } from './delta/log.ts';
@@ -120,19 +121,48 @@ export async function filesAt(reader: ObjectReader, path: string, suffixes: read
   const folder = isPattern ? prefix.slice(0, prefix.lastIndexOf('/') + 1) : prefix;
   const matches = isPattern ? patternExpression(path) : undefined;
   const keys: string[] = [];
+  const unclear: string[] = [];
   for await (const { key } of reader.list(isPattern ? folder : prefix)) {
     const isHidden = key
       .slice(folder.length)
       .split('/')
       .some((part) => /^(\.|_[^=]*$)/.test(part));
     const isMeant =
-      matches === undefined ? !isHidden && suffixes.some((suffix) => key.endsWith(suffix)) : matches.test(key);
+      matches === undefined
+        ? !isHidden && suffixes.some((suffix) => key.toLowerCase().endsWith(suffix))
+        : matches.test(key);
     if (isMeant) keys.push(key);
+    else if (matches === undefined && !isHidden && mayBeMeant(key, suffixes)) unclear.push(key);
   }
+  const [odd] = keys.length === 0 ? [] : [...unclear, ...(await brokenLinks(reader, folder))];
+  if (odd !== undefined)
+    throw new ParityError(
+      'UnsupportedFeature',
+      `${reader.url(odd)} lies among the ${suffixes[0]} files and may be one, but does not read as such.`,
+      {
+        subject: reader.url(odd),
+        advice: `Remove it, or name the files that are meant by a pattern such as ${reader.url(path)}/*${suffixes[0]}.`,
+      },
+    );
   if (keys.length > 0) return keys;
   throw new ParityError('NotFound', `No ${suffixes.join(' or ')} file was found at ${reader.url(path)}.`, {
     subject: reader.url(path),
   });
+}
+
+/** Files without an ending (`part-00001`), or with one more (`a.csv.bz2`): left out, a table without them could be equal to one without their rows. */
+function mayBeMeant(key: string, suffixes: readonly string[]): boolean {
+  const name = key.slice(key.lastIndexOf('/') + 1).toLowerCase();
+  return !name.includes('.') || suffixes.some((suffix) => name.includes(`${suffix}.`));
+}
+
+/** Links to folders, which are not followed, and to nothing. */
+async function brokenLinks({ location }: ObjectReader, folder: string): Promise<string[]> {
+  if (location.scheme !== 'file') return [];
+  const entries = await readdir(join(location.root, folder), { withFileTypes: true, recursive: true });
+  const links = entries.filter((entry) => entry.isSymbolicLink()).map((entry) => join(entry.parentPath, entry.name));
+  const found = await Promise.all(links.map(async (link) => ({ link, at: await stat(link).catch(() => undefined) })));
+  return found.flatMap(({ link, at }) => (at?.isFile() === true ? [] : [relative(location.root, link)]));
 }
 
 function patternExpression(pattern: string): RegExp {

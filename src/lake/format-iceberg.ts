@@ -1,3 +1,5 @@
+import { gunzipSync } from 'node:zlib';
+import { isObject } from '../api/json.ts';
 import type { Engine } from '../engine/engine.ts';
 import { quoteIdentifier } from '../engine/sql.ts';
 import { ParityError, toParityError } from '../support/error.ts';
@@ -8,7 +10,7 @@ import type { DataType, Field } from './types.ts';
 
 /**
  * An Iceberg table as the engine reads it, at a snapshot id or the newest. Rows are not known beforehand. Nested columns are refused by name:
- * the engine reads NULL arrays, maps and structs as empty ones. Dates outside 1900–2299 end the reading with an error.
+ * the engine reads NULL arrays, maps and structs as empty ones. So are times of day, which it reads as whole seconds. Dates outside 1900–2299 end the reading with an error.
  */
 export async function icebergRelation(
   engine: Engine,
@@ -22,6 +24,9 @@ export async function icebergRelation(
   const settings = snapshotId === undefined ? '' : ` SETTINGS iceberg_snapshot_id = ${BigInt(snapshotId)}`;
   const described = await describe(engine, `${table}${settings}`, name);
   const wanted = described.filter((column) => !omit.includes(column.name));
+  const times = await timeColumns(reader, path);
+  const time = wanted.find((column) => times.has(column.name));
+  if (time !== undefined) throw unread(time.name, 'time', name);
   const columns = wanted.map((column) => icebergColumn(column.name, column.type, name));
   const values = columns.map(({ field, value }) => `${value} AS ${quoteIdentifier(field.name)}`);
   return {
@@ -31,6 +36,35 @@ export async function icebergRelation(
     name,
     sizeBytes: undefined,
   };
+}
+
+/** Names that a schema of the newest metadata gives to a time of day: the engine's description says only that it is a number. */
+async function timeColumns(reader: ObjectReader, path: string): Promise<ReadonlySet<string>> {
+  const versions = new Map<string, number>();
+  for await (const { key } of reader.list(`${path}/metadata/`)) {
+    const version = /\/v?(\d+)[^/]*\.metadata\.json(\.gz)?$/.exec(key)?.[1];
+    if (version !== undefined) versions.set(key, Number(version));
+  }
+  const newest = Math.max(...versions.values());
+  const names = new Set<string>();
+  for (const [key, version] of versions) {
+    if (version !== newest) continue;
+    const bytes = await reader.get(key);
+    const text = (/\.gz(\.|$)/.test(key) ? gunzipSync(bytes) : bytes).toString('utf8');
+    for (const name of timeFields(JSON.parse(text))) names.add(name);
+  }
+  return names;
+}
+
+function timeFields(metadata: unknown): string[] {
+  if (!isObject(metadata)) return [];
+  const schemas = [metadata.schema, ...(Array.isArray(metadata.schemas) ? metadata.schemas : [])];
+  const fields = schemas.flatMap((schema: unknown) =>
+    isObject(schema) && Array.isArray(schema.fields) ? schema.fields : [],
+  );
+  return fields.flatMap((field: unknown): string[] =>
+    isObject(field) && field.type === 'time' && typeof field.name === 'string' ? [field.name] : [],
+  );
 }
 
 async function describe(engine: Engine, table: string, name: string): Promise<{ name: string; type: string }[]> {
@@ -51,18 +85,20 @@ function icebergColumn(name: string, described: string, table: string): { field:
   const column = `t.${quoteIdentifier(name)}`;
   const inner = /^Nullable\((.*)\)$/s.exec(described)?.[1] ?? described;
   const found = typeOf(inner);
-  if (found === undefined) {
-    throw new ParityError(
-      'UnsupportedFeature',
-      `Reading ${table}, the column ${name} is of the type ${inner}, which is not read exactly from Iceberg.`,
-      {
-        subject: name,
-        advice: `Compare without the column (--ignore ${name}), or its table as parquet: files.`,
-      },
-    );
-  }
+  if (found === undefined) throw unread(name, inner, table);
   const field = { name, physicalName: name, type: found.type, nullable: inner !== described };
   return { field, value: `CAST(${found.value(column)}, 'Nullable(${found.as})')` };
+}
+
+function unread(column: string, type: string, table: string): ParityError {
+  return new ParityError(
+    'UnsupportedFeature',
+    `Reading ${table}, the column ${column} is of the type ${type}, which is not read exactly from Iceberg.`,
+    {
+      subject: column,
+      advice: `Compare without the column (--ignore ${column}), or its table as parquet: files.`,
+    },
+  );
 }
 
 interface Found {
