@@ -127,6 +127,17 @@ function suite(name: string, open: () => Promise<SnowflakeAccount>): void {
       else assert.match((await errorOf(read())).message, /its column MOMENT holds a time with a part below/);
     });
 
+    it('not where a number is none of the type that it stands for: it would wrap around, and be another one', async () => {
+      await land('v0 NUMBER(19,0), v1 NUMBER(10,0), v2 FLOAT', '9223372036854775808, 4294967297, 0.1');
+      const kinds = ['long', 'integer', 'float'] as const;
+      const relation = await read(kinds.map((kind, index) => field(`v${index}`, { kind })));
+      for (const [index, kind] of kinds.entries()) {
+        const error = await errorOf(engine.rows(`SELECT v${index} FROM (${relation.sql})`));
+        assert.equal(error.code, 'UnrepresentableValue', error.message);
+        assert.match(error.message, new RegExp(`column V${index} in Snowflake holds a number that no ${kind} is`));
+      }
+    });
+
     it('where it is empty', async () => {
       await land('amount NUMBER, name VARCHAR', '');
       const relation = await read();
