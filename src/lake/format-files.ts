@@ -122,19 +122,21 @@ export async function filesAt(reader: ObjectReader, path: string, suffixes: read
   const matches = isPattern ? patternExpression(path) : undefined;
   const keys: string[] = [];
   const unclear: string[] = [];
-  for await (const { key } of reader.list(isPattern ? folder : prefix)) {
-    const isHidden = key
+  const isHidden = (key: string): boolean =>
+    key
       .slice(folder.length)
       .split('/')
       .some((part) => /^(\.|_[^=]*$)/.test(part));
+  for await (const { key } of reader.list(isPattern ? folder : prefix)) {
     const isMeant =
       matches === undefined
-        ? !isHidden && suffixes.some((suffix) => key.toLowerCase().endsWith(suffix))
+        ? !isHidden(key) && suffixes.some((suffix) => key.toLowerCase().endsWith(suffix))
         : matches.test(key);
     if (isMeant) keys.push(key);
-    else if (matches === undefined && !isHidden && mayBeMeant(key, suffixes)) unclear.push(key);
+    else if (matches === undefined && !isHidden(key) && mayBeMeant(key, suffixes)) unclear.push(key);
   }
-  const [odd] = keys.length === 0 ? [] : [...unclear, ...(await brokenLinks(reader, folder))];
+  const links = isPattern || keys.length === 0 ? [] : await brokenLinks(reader, folder);
+  const [odd] = [...unclear.filter(() => keys.length > 0), ...links.filter((key) => !isHidden(key))];
   if (odd !== undefined)
     throw new ParityError(
       'UnsupportedFeature',
