@@ -83,7 +83,7 @@ async function typed(engine: Engine, table: TextTable, name: string): Promise<Re
 /** What the engine says of text that it cannot read quotes the text: only the row's number goes further. */
 function readingError(error: unknown, format: string, name: string): ParityError {
   const known = toParityError(error);
-  if (known.code !== 'Internal' && !/^While /.test(known.message)) return known;
+  if (known.code !== 'Internal' && !/^(While|The file) /.test(known.message)) return known;
   if (
     !/CANNOT_|INCORRECT_DATA|UNKNOWN_FIELD|Cannot parse|cannot be extracted/.test(`${known.subject} ${known.message}`)
   )
