@@ -20,7 +20,7 @@ export interface OpenOptions {
   /** Folder that relative paths start from; the working directory where it is left out. */
   readonly folder?: string;
   readonly partitionTimeZone?: string;
-  /** Columns that are left out; of Delta and Iceberg tables they are not even looked at. */
+  /** Columns that are left out of Delta, Iceberg and Parquet: not even looked at. */
   readonly omit?: readonly string[];
 }
 
@@ -96,7 +96,7 @@ async function open(engine: Engine, reader: ObjectReader, place: Place, options:
       return await deltaRelation(engine, reader, path, snapshot, options);
     }
     case 'parquet':
-      return await parquetRelation(engine, reader, path);
+      return await parquetRelation(engine, reader, path, options.omit);
     case 'iceberg':
       return await icebergRelation(engine, reader, path, version, options.omit);
     case 'csv':

@@ -19,7 +19,12 @@ import type { DataType, Field } from './types.ts';
  * Parquet files as one table: the columns of all of them, by name; a file without a column has NULL there. Folders named `x=5`
  * are a column, unless the files have it. Throws `UnsupportedFeature` naming a column of a type that has no exact canonical one, or of two types in different files.
  */
-export async function parquetRelation(engine: Engine, reader: ObjectReader, path: string): Promise<Relation> {
+export async function parquetRelation(
+  engine: Engine,
+  reader: ObjectReader,
+  path: string,
+  omit: readonly string[] = [],
+): Promise<Relation> {
   const keys = await filesAt(reader, path, ['.parquet', '.parq', '.pq']);
   const name = reader.url(path);
   const footers = await readFooters(engine, await openEngineSource(engine, reader), keys, [], name, { separate: true });
@@ -27,7 +32,7 @@ export async function parquetRelation(engine: Engine, reader: ObjectReader, path
   for (const group of footers.groups) {
     const [sample] = group.keys;
     if (sample === undefined) continue;
-    for (const field of await fieldsOf(engine, reader, sample, name)) {
+    for (const field of await fieldsOf(engine, reader, sample, { name, omit })) {
       if (!group.paths.some((path) => path === field.name || path.startsWith(`${field.name}.`)))
         throw unnamed(field.name, sample, name);
       const known = fields.get(field.name);
@@ -79,12 +84,19 @@ function plainFile(path: string, sizeBytes: number, folders: readonly FolderColu
   };
 }
 
-async function fieldsOf(engine: Engine, reader: ObjectReader, key: string, name: string): Promise<Field[]> {
+async function fieldsOf(
+  engine: Engine,
+  reader: ObjectReader,
+  key: string,
+  { name, omit }: { readonly name: string; readonly omit: readonly string[] },
+): Promise<Field[]> {
   try {
     return await withDuckDb(engine.scratch, (connection) =>
       withLocalCopy(reader, key, join(engine.scratch, 'schema-input'), async (input) => {
         const types = await columnTypes(connection, `read_parquet(${duckString(input)}, hive_partitioning = false)`);
-        return [...types].map(([column, type]) => field(column, type, `${name}: ${column}`));
+        return [...types].flatMap(([column, type]) =>
+          omit.includes(column) ? [] : [field(column, type, { name, column, path: column })],
+        );
       }),
     );
   } catch (error) {
@@ -92,22 +104,29 @@ async function fieldsOf(engine: Engine, reader: ObjectReader, key: string, name:
   }
 }
 
-function field(name: string, type: DuckDBType, label: string): Field {
-  return { name, physicalName: name, nullable: true, type: typeOf(type, label) };
+/** Where a type stands, for messages. */
+interface Where {
+  readonly name: string;
+  readonly column: string;
+  readonly path: string;
 }
 
-function typeOf(type: DuckDBType, label: string): DataType {
+function field(name: string, type: DuckDBType, where: Where): Field {
+  return { name, physicalName: name, nullable: true, type: typeOf(type, where) };
+}
+
+function typeOf(type: DuckDBType, where: Where): DataType {
   if (type instanceof DuckDBStructType) {
     const fields = type.entryNames.flatMap((name, index) => {
       const entry = type.entryTypes[index];
-      return entry === undefined ? [] : [field(name, entry, `${label}.${name}`)];
+      return entry === undefined ? [] : [field(name, entry, { ...where, path: `${where.path}.${name}` })];
     });
     return { kind: 'struct', fields };
   }
   if (type instanceof DuckDBListType)
-    return { kind: 'array', element: typeOf(type.valueType, label), containsNull: true };
+    return { kind: 'array', element: typeOf(type.valueType, where), containsNull: true };
   if (type instanceof DuckDBMapType) {
-    const [key, value] = [typeOf(type.keyType, label), typeOf(type.valueType, label)];
+    const [key, value] = [typeOf(type.keyType, where), typeOf(type.valueType, where)];
     return { kind: 'map', key, value, valueContainsNull: true };
   }
   if (type instanceof DuckDBDecimalType) return { kind: 'decimal', precision: type.width, scale: type.scale };
@@ -115,10 +134,10 @@ function typeOf(type: DuckDBType, label: string): DataType {
   if (kind !== undefined) return kind;
   throw new ParityError(
     'UnsupportedFeature',
-    `The column ${label} is of the Parquet type ${type.toString()}, which is not read.`,
+    `The column ${where.name}: ${where.path} is of the Parquet type ${type.toString()}, which is not read.`,
     {
-      subject: label,
-      advice: 'Compare without the column, or write it as one of the types that Delta has.',
+      subject: where.column,
+      advice: `Compare without the column (--ignore ${where.column}), or write it as one of the types that Delta has.`,
     },
   );
 }

@@ -86,6 +86,19 @@ describe('parity compare', () => {
     assert.equal(code, 0, out);
   });
 
+  it('leaves out an ignored column that cannot be read, and says of one that is not ignored how to', async () => {
+    // A row { id: 1, t: 00:00:00.000001 }, written by Arrow.
+    const file =
+      'UEFSMRUAFRwVHCwVAhUAFQYVBhwAAAACAAAAAgEBAAAAAAAAABUAFRwVHCwVAhUAFQYVBhwAAAACAAAAAgEBAAAAAAAAABUEGTw1ABgGc2NoZW1hFQQAFQQlAhgCaWQAFQQlAhgBdGx8EhwsAAAAAAAWAhkcGSwmABwVBBklBgAZGAJpZBUAFgIWQhZCJghJHBUAFQAVAgA8KQYZJgACAAAAJgAcFQQZJQYAGRgBdBUAFgIWQhZCJkpJHBUAFQAVAgA8KQYZJgACAAAAFoQBFgImCBaEAQAoIHBhcnF1ZXQtY3BwLWFycm93IHZlcnNpb24gMjYuMC4xGSwcAAAcAAAAvAAAAFBBUjE=';
+    await writeFile(join(folder, 'time.parquet'), Buffer.from(file, 'base64'));
+    const refused = await compare('parquet:time.parquet', 'parquet:time.parquet');
+    const { code, out } = await compare('parquet:time.parquet', 'parquet:time.parquet', '--ignore', 't');
+    await rm(join(folder, 'time.parquet'));
+    assert.equal(refused.code, 2);
+    assert.match(refused.err, /TIME, which is not read .*--ignore t/);
+    assert.equal(code, 0, out);
+  });
+
   it('masks values unless it is told to show them', async () => {
     const argv = ['csv:before.csv', 'csv:after.csv', '--key', 'id', '--rename', 'cost=price'];
     for (const json of [[], ['--json']]) {
@@ -105,6 +118,7 @@ describe('parity compare', () => {
     ['a table that is not there', ['csv:before.csv', 'csv:nobody.csv'], 2, /nobody\.csv/],
     ['a version that is not there', [flights(14), flights(99)], 2, /99/],
     ['a format that is not known', ['xls://before', 'csv:after.csv'], 64, /names no table/],
+    ['a key of no column', ['csv:before.csv', 'csv:same.csv', '--key', ','], 64, /names no column/],
     ['a key that is no column', ['csv:before.csv', 'csv:same.csv', '--key', 'idd'], 64, /idd/],
   ];
   for (const [what, argv, expected, message] of wrong) {

@@ -36,12 +36,25 @@ async function compare(order: CompareOrder) {
       ...(endpoint === undefined ? {} : { endpoint }),
       ...(region === undefined ? {} : { region }),
     };
-    const baseline = await openRelation(engine, order.baseline, options);
-    const candidate = await openRelation(engine, order.candidate, options);
-    return await compareRelations(engine, baseline, candidate, {
+    const ignored = columns.filter(({ ignore }) => ignore === true).map(({ column }) => column);
+    /** Without the ignored columns where one of them cannot be read, which is often why it is ignored. */
+    const open = async (place: string) => {
+      try {
+        return { relation: await openRelation(engine, place, options), isWhole: true };
+      } catch (error) {
+        const { subject } = toParityError(error);
+        if (subject === undefined || !ignored.includes(subject)) throw error;
+        return { relation: await openRelation(engine, place, { ...options, omit: ignored }), isWhole: false };
+      }
+    };
+    const [baseline, candidate] = [await open(order.baseline), await open(order.candidate)];
+    const isThere = (name: string): boolean =>
+      [baseline, candidate].some(({ relation }) => relation.columns.some((column) => column.name === name));
+    const isWhole = baseline.isWhole && candidate.isWhole;
+    return await compareRelations(engine, baseline.relation, candidate.relation, {
       table: 'table',
       key,
-      columns,
+      columns: columns.filter(({ column, ignore }) => isWhole || ignore !== true || isThere(column)),
       samples,
       values,
       signal: stop.signal,

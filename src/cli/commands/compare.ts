@@ -51,13 +51,16 @@ export async function compareCommand(
 }
 
 function requestOf(baseline: string, candidate: string, flags: CompareFlags, io: Io): CompareRequest {
+  const key = list(flags.key === undefined ? [] : [flags.key]);
+  if (flags.key !== undefined && key.length === 0)
+    throw usage(`--key '${flags.key}' names no column`, 'Leave --key out to compare whole rows.');
   return {
     baseline,
     candidate,
     folder: io.cwd,
     ...(flags.endpoint === undefined ? {} : { endpoint: flags.endpoint }),
     ...(flags.region === undefined ? {} : { region: flags.region }),
-    key: list(flags.key === undefined ? [] : [flags.key]),
+    key,
     columns: oneForEachColumn([
       ...list(flags.ignore).map((column): ComparisonColumn => ({ table, column, ignore: true })),
       ...list(flags.rename).map((text): ComparisonColumn => {
