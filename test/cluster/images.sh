@@ -66,13 +66,12 @@ make_pause() {
   printf 'FROM scratch\nCOPY pause /pause\nENTRYPOINT ["/pause"]\n' >"$1/Dockerfile"
 }
 
-# In place of the official node:VERSION-bookworm-slim: the Node and npm of this checkout's packages.
+# In place of the official node:VERSION-bookworm-slim: the Node of this checkout's packages, and an npm with all that it needs, which a distribution's own is not.
 make_node() {
-  local npm
-  npm=$(npm root -g)/npm
+  npm install --prefix "$1/packages" --no-audit --no-fund --ignore-scripts --loglevel=error npm@11.19.1 >/dev/null
   root_file_system "$1" libstdc++6,ca-certificates
   cp "$repository/node_modules/node/bin/node" "$1/node"
-  cp -rL "$npm" "$1/npm"
+  mv "$1/packages/node_modules/npm" "$1/npm"
   cat >"$1/Dockerfile" <<'DOCKERFILE'
 FROM scratch
 ADD root.tar /
