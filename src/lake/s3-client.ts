@@ -32,16 +32,45 @@ export function s3Client(location: S3Location, credentials: S3Credentials | unde
       : { endpoint: location.endpoint, forcePathStyle: true }),
     ...(credentials === undefined ? {} : { credentials }),
   });
-  // Inside the SDK's retries, so that each attempt is counted and held back.
+  // Inside the SDK's retries, so that each attempt is counted and held back. The context is one for all attempts of a command.
+  const unanswered = new WeakSet<object>();
   client.middlewareStack.add(
-    (next) => async (args) => {
+    (next, context) => async (args) => {
       await requests.take();
-      return next(args);
+      try {
+        return await next(args);
+      } catch (error) {
+        if (mayHaveArrived(error)) unanswered.add(context);
+        if (unanswered.has(context) && error instanceof Error) doubtful.add(error);
+        throw error;
+      }
     },
     { step: 'finalizeRequest', priority: 'low', name: 'parityRequests' },
   );
   return client;
 }
+
+const doubtful = new WeakSet<Error>();
+
+/** Whether an attempt of the command that ended with this error of the SDK may have been carried out, although its last one was not. */
+export function mayHaveBeenDone(error: unknown): boolean {
+  return error instanceof Error && doubtful.has(error);
+}
+
+/** An answer that was lost, or says that the server failed: neither tells that nothing was done. */
+function mayHaveArrived(error: unknown): boolean {
+  const status = statusOf(error);
+  if (status !== undefined) return status >= 500;
+  return !NEVER_SENT.has(nameOf(error)) && !NEVER_SENT.has(codeOf(error));
+}
+
+const NEVER_SENT = new Set([
+  'ECONNREFUSED',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+  'CredentialsProviderError',
+  'TokenProviderError',
+]);
 
 /** Keys from a secret (`accessKeyId`, `secretAccessKey`, optional `sessionToken`); undefined where there is no secret. */
 export function secretCredentials(

@@ -14,6 +14,7 @@ import {
   isEmpty,
   tagBucket,
 } from '../lake/s3-admin.ts';
+import { mayHaveBeenDone } from '../lake/s3-client.ts';
 import { codeOf } from '../sources/source-errors.ts';
 import { ParityError } from '../support/error.ts';
 import { makeFolder } from '../support/folder.ts';
@@ -200,7 +201,7 @@ async function tellRefusal<T>(ask: () => Promise<T>): Promise<T> {
     if (!(error instanceof ParityError)) throw error;
     const { code, message, cause, advice, subject, isRetryable } = error;
     const isRefused = code === 'AccessDenied' || ['ECONNREFUSED', 'ENOTFOUND'].includes(codeOf(cause));
-    if (!isRefused) throw error;
+    if (!isRefused || mayHaveBeenDone(cause)) throw error;
     const optional = { ...(advice === undefined ? {} : { advice }), ...(subject === undefined ? {} : { subject }) };
     throw new WorkspaceRefused(code, message, { cause, isRetryable, ...optional });
   }

@@ -1,5 +1,7 @@
 import { randomUUID } from 'node:crypto';
+import { once } from 'node:events';
 import { mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import {
@@ -21,6 +23,7 @@ import {
   readMark,
   removalCommand,
   removeWorkspace,
+  WorkspaceRefused,
 } from '../../src/tasks/workspace.ts';
 import { type SeaweedFs, startSeaweedFs } from '../support/seaweedfs.ts';
 
@@ -185,6 +188,24 @@ describe('a workspace on S3', function () {
       .to.match(/refused these credentials/)
       .and.not.include('wrong-key-entirely');
   });
+
+  for (const location of ['s3://', 's3://shared'])
+    it(`at ${location} is refused only where no request can have been carried out: not where one was cut off before the server went`, async () => {
+      const run = identity();
+      const cutting = createServer((socket) => {
+        cutting.close();
+        socket.once('data', () => socket.destroy());
+      });
+      await once(cutting.listen(0, '127.0.0.1'), 'listening');
+      const address = cutting.address();
+      const port = typeof address === 'object' ? address?.port : undefined;
+      const plan = planWorkspace({ location, endpoint: `http://127.0.0.1:${port}` }, run.uid);
+      const make = () => createWorkspace(plan, run, secret(), now).catch((error: unknown) => error);
+      expect(await make())
+        .to.be.instanceOf(ParityError)
+        .and.not.instanceOf(WorkspaceRefused);
+      expect(await make()).to.be.instanceOf(WorkspaceRefused);
+    });
 
   function at(location: string, uid: string) {
     return planWorkspace({ location, endpoint: server.endpoint }, uid);
