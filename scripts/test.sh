@@ -23,9 +23,9 @@ fi
 mkdir "$scratch/servers" "$scratch/parts"
 # Groups of their own: else what they start would not hear Ctrl-C when a test sends it.
 set -m
-PARITY_TEST_COUNTS=$scratch/servers/counts mocha_run servers 'test/{cluster,e2e,faults}/**/*.test.ts' </dev/null &
+PARITY_TEST_RESULTS=$scratch/servers mocha_run servers 'test/{cluster,e2e,faults}/**/*.test.ts' </dev/null &
 servers=$!
-PARITY_TEST_COUNTS=$scratch/parts/counts mocha_run parts '{src,operator}/**/*.test.ts' 'test/!(cluster|e2e|faults)/**/*.test.ts' \
+PARITY_TEST_RESULTS=$scratch/parts mocha_run parts '{src,operator}/**/*.test.ts' 'test/!(cluster|e2e|faults)/**/*.test.ts' \
   </dev/null >"$scratch/parts/out" 2>&1 &
 parts=$!
 set +m
@@ -50,6 +50,7 @@ for name in servers parts; do
   codes=$((codes | code))
 done
 read -r passed failed skipped < <(cat "$scratch"/{servers,parts}/counts | awk '{ p += $1; f += $2; s += $3 } END { print p, f, s }')
+[ "$failed" = 0 ] || printf '\nfailed:\n%s\n\n' "$(cat "$scratch"/{servers,parts}/failures 2>/dev/null)"
 [ "$skipped" = 0 ] || echo "$skipped skipped"
 echo "$passed passed, $failed failed"
 [ "$failed" = 0 ] && exit "$codes"

@@ -24,13 +24,21 @@ class Closing extends reporters.Spec {
       process.stdout.write(`\n  ${title}\n    ${error.stack ?? error.message}\n`);
     const open = await leftOpen();
     if (open.length > 0) process.stdout.write(`\nleft open by the tests: ${open.join(', ')}\n`);
-    // One of several runs: scripts/test.sh adds them up and closes.
-    const counts = process.env.PARITY_TEST_COUNTS;
-    if (counts !== undefined) writeFileSync(counts, `${passes} ${failed} ${pending}\n`);
-    else process.stdout.write(`\n${passes} passed, ${failed} failed${pending > 0 ? `, ${pending} skipped` : ''}\n`);
+    // One of several runs: scripts/test.sh adds them up, says once more what failed, and closes.
+    const results = process.env.PARITY_TEST_RESULTS;
+    if (results !== undefined) {
+      writeFileSync(`${results}/failures`, this.failures.map(inShort).join(''));
+      writeFileSync(`${results}/counts`, `${passes} ${failed} ${pending}\n`);
+    } else process.stdout.write(`\n${passes} passed, ${failed} failed${pending > 0 ? `, ${pending} skipped` : ''}\n`);
     finish(failures);
     process.exit(Math.min(failures, 255));
   }
+}
+
+/** A failed test with the beginning of its error: often only the end of a CI job's output is at hand. */
+function inShort(test) {
+  const error = String(test.err?.stack ?? test.err?.message ?? test.err);
+  return `  ${test.fullTitle()}\n    ${error.slice(0, 600).replaceAll('\n', '\n    ')}\n`;
 }
 
 /** What keeps the process from ending after a moment, by kind; not its own output. */
