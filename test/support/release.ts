@@ -134,8 +134,9 @@ export class Release {
     return { name, engine, tables: [...tables], image, columns, [by]: {} };
   }
 
-  /** Makes a run, in the namespace of runs unless another is named. */
+  /** Makes a run, in the namespace of runs unless another is named; what a first attempt of the test has left under that name goes before. */
   async apply(name: string, spec: object, namespace = this.runs): Promise<RunObject> {
+    await this.remove(name, namespace);
     return await this.kube.create(runs, { metadata: { name, namespace }, spec }, { isStrict: true });
   }
 
@@ -171,6 +172,13 @@ export class Release {
       if (run === undefined) return;
       throw new Error(`the run ${name} is still there: ${JSON.stringify([run.metadata, run.status?.conditions])}`);
     }, timeoutMs);
+  }
+
+  /** The run, if there is one, and what it has made. */
+  async remove(name: string, namespace = this.runs): Promise<void> {
+    if ((await this.kube.find(runs, { namespace, name })) === undefined) return;
+    await this.delete(name, 'Background', namespace);
+    await this.untilGone(name, 120_000, namespace);
   }
 
   /** What carries the run's uid in the cluster, and its bucket, in words. Empty: nothing is left but reports. */

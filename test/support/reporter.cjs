@@ -15,6 +15,13 @@ class Closing extends reporters.Spec {
     this.first = new Map();
     runner.on(Runner.constants.EVENT_TEST_RETRY, (test, error) => this.first.set(test.fullTitle(), error));
     runner.on(Runner.constants.EVENT_TEST_FAIL, (test) => this.first.delete(test.fullTitle()));
+    // Mocha would end at once, and leave its servers running: what has begun ends, and tidies up. Asked again, it is at once.
+    for (const signal of ['SIGINT', 'SIGTERM'])
+      process.once(signal, () => {
+        process.stdout.write(`\n${signal}: ending after this test\n`);
+        this.isInterrupted = true;
+        runner.abort();
+      });
   }
 
   async done(failures, finish) {
@@ -24,6 +31,8 @@ class Closing extends reporters.Spec {
       process.stdout.write(`\n  ${title}\n    ${error.stack ?? error.message}\n`);
     const open = await leftOpen();
     if (open.length > 0) process.stdout.write(`\nleft open by the tests: ${open.join(', ')}\n`);
+    // Part of the tests says nothing of all.
+    if (this.isInterrupted) process.exit(130);
     // One of several runs: scripts/test.sh adds them up, says once more what failed, and closes.
     const results = process.env.PARITY_TEST_RESULTS;
     if (results !== undefined) {

@@ -9,8 +9,6 @@ import { flightsManifest, Place, root } from '../../support/runs.ts';
 
 describe('the flights example on a cluster, its Postgres and MySQL deployed by Argo CD', function () {
   this.timeout(900_000);
-  // A second attempt would find what the first has made.
-  this.retries(0);
   let release: Release;
 
   before(async () => {

@@ -8,8 +8,6 @@ import { root, startJobs } from '../../support/runs.ts';
 
 describe('a pipeline that is a Job, on a cluster', function () {
   this.timeout(600_000);
-  // A second attempt would find what the first has made.
-  this.retries(0);
   let release: Release;
   let done: (name: string) => Promise<RunObject>;
 

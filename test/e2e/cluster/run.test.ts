@@ -3,8 +3,6 @@ import { type Release, testRelease } from '../../support/release.ts';
 
 describe('a run on a cluster, with the operator that Helm installed', function () {
   this.timeout(600_000);
-  // A second attempt would find what the first has made.
-  this.retries(0);
   let release: Release;
 
   before(async () => {

@@ -1,4 +1,5 @@
 import { execFile } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -22,8 +23,6 @@ const cases = [
 
 describe('ways to a run on a cluster', function () {
   this.timeout(600_000);
-  // A second attempt would find what the first has made.
-  this.retries(0);
   let release: Release;
   let folder: string;
   let done: (name: string) => Promise<void>;
@@ -57,6 +56,7 @@ describe('ways to a run on a cluster', function () {
   async function byHand({ bug, verdict, code }: (typeof cases)[number]): Promise<void> {
     const name = `by-hand-${code}`;
     const file = join(folder, `${name}.yaml`);
+    await release.remove(name);
     await writeFile(file, JSON.stringify({ ...kindOf('PipelineParityRun', name), spec: spec(bug) }));
     const started = parity('run', file, '--cluster', '--reports', name);
     await eventually(() => release.kube.get(runs, { namespace: release.runs, name }), 60_000);
@@ -71,6 +71,8 @@ describe('ways to a run on a cluster', function () {
 
   async function fromCI(): Promise<void> {
     const { namespace, kube } = { namespace: release.runs, kube: release.kube };
+    await release.remove('from-ci');
+    await kube.delete(plans, { namespace, name: 'nightly' });
     await kube.create(plans, { metadata: { name: 'nightly', namespace }, spec: spec() });
     const recipe = promisify(execFile)(join(root, 'examples/ci/parity-ci.sh'), {
       cwd: folder,
@@ -99,14 +101,14 @@ describe('ways to a run on a cluster', function () {
   }
 
   async function fromGit(): Promise<void> {
-    const name = { namespace: 'argocd', name: `${release.name}-gitops` };
+    const plan = `gitops-${randomBytes(3).toString('hex')}`;
+    const name = { namespace: 'argocd', name: `${release.name}-${plan}` };
     const { repository } = release.cluster;
-    const values = (trigger: string) => ({ name: 'gitops', trigger, plan: spec() });
     const source = (trigger: string) => ({
       repoURL: repository.url,
       path: 'argocd/example',
       targetRevision: repository.revision,
-      helm: { valuesObject: values(trigger) },
+      helm: { valuesObject: { name: plan, trigger, plan: spec() } },
     });
     await release.kube.create(applications, {
       metadata: { ...name, finalizers: ['resources-finalizer.argocd.argoproj.io'] },
@@ -119,27 +121,31 @@ describe('ways to a run on a cluster', function () {
         },
       },
     });
-    const first = await synced((run) => run.status?.phase === 'Finished');
-    expect(first.status?.result, JSON.stringify(first.status)).to.include({ verdict: 'Passed' });
+    try {
+      const first = await synced(plan, (run) => run.status?.phase === 'Finished');
+      expect(first.status?.result, JSON.stringify(first.status)).to.include({ verdict: 'Passed' });
 
-    await release.kube.mergePatch(applications, name, { spec: { source: source('2') } });
-    const second = await synced(({ metadata }) => metadata.name !== first.metadata.name);
-    await release.untilGone(first.metadata.name);
-    await release.kube.delete(applications, name);
-    await release.untilGone(second.metadata.name);
-    for (const { metadata } of [first, second]) await release.untilNothingLeft(metadata.uid);
-    await eventually(async () => expect(await release.kube.find(applications, name)).to.equal(undefined), 60_000);
+      await release.kube.mergePatch(applications, name, { spec: { source: source('2') } });
+      const second = await synced(plan, ({ metadata }) => metadata.name !== first.metadata.name);
+      await release.untilGone(first.metadata.name);
+      await release.kube.delete(applications, name);
+      await release.untilGone(second.metadata.name);
+      for (const { metadata } of [first, second]) await release.untilNothingLeft(metadata.uid);
+      await eventually(async () => expect(await release.kube.find(applications, name)).to.equal(undefined), 60_000);
+    } finally {
+      await release.kube.delete(applications, name);
+    }
   }
 
-  /** The run of Argo CD's that is as asked. */
-  async function synced(is: (run: RunObject) => boolean): Promise<RunObject> {
+  /** The run of the plan that is as asked. */
+  async function synced(plan: string, is: (run: RunObject) => boolean): Promise<RunObject> {
     return await eventually(async () => {
       const { items } = await release.kube.list(runs, { namespace: release.runs });
-      const own = items.filter(({ metadata }) => metadata.name.startsWith('gitops-'));
+      const own = items.filter(({ metadata }) => metadata.name.startsWith(`${plan}-`));
       const found = own.find(is);
       if (found !== undefined) return found;
       throw new Error(
-        `no such run of Argo CD: ${JSON.stringify(own.map(({ metadata, status }) => [metadata.name, status]))}`,
+        `no such run of ${plan}: ${JSON.stringify(own.map(({ metadata, status }) => [metadata.name, status]))}`,
       );
     }, 240_000);
   }

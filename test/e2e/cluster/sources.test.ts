@@ -6,13 +6,13 @@ import { promisify } from 'node:util';
 import { type KubeConfig, PortForward } from '@kubernetes/client-node';
 import { expect } from 'chai';
 import { parse } from 'yaml';
-import { type Application, applications } from '../../operator/runs/application.ts';
-import { applicationSources } from '../../operator/runs/applications.ts';
-import { sourceName } from '../../operator/runs/names.ts';
-import { statefulSetSources } from '../../operator/runs/statefulsets.ts';
-import type { Removed, Scope, SourceState } from '../../operator/runs/types.ts';
-import type { ResolvedProvider, ResolvedSource } from '../../src/api/resolved.ts';
-import { connect, type KubeClient } from '../../src/kube/client.ts';
+import { type Application, applications } from '../../../operator/runs/application.ts';
+import { applicationSources } from '../../../operator/runs/applications.ts';
+import { sourceName } from '../../../operator/runs/names.ts';
+import { statefulSetSources } from '../../../operator/runs/statefulsets.ts';
+import type { Removed, Scope, SourceState } from '../../../operator/runs/types.ts';
+import type { ResolvedProvider, ResolvedSource } from '../../../src/api/resolved.ts';
+import { connect, type KubeClient } from '../../../src/kube/client.ts';
 import {
   configMaps,
   type KubeObject,
@@ -24,14 +24,14 @@ import {
   secrets,
   services,
   statefulSets,
-} from '../../src/kube/objects.ts';
-import { parseConnection } from '../../src/sources/connection.ts';
-import { sourceDriver } from '../../src/sources/registry.ts';
-import type { Connection } from '../../src/sources/source.ts';
-import { type TestCluster, testCluster } from '../support/cluster.ts';
-import { loadKubeconfig } from '../support/control-plane.ts';
-import { eventually } from '../support/eventually.ts';
-import { deployed, sourceScope } from '../support/source-scope.ts';
+} from '../../../src/kube/objects.ts';
+import { parseConnection } from '../../../src/sources/connection.ts';
+import { sourceDriver } from '../../../src/sources/registry.ts';
+import type { Connection } from '../../../src/sources/source.ts';
+import { type TestCluster, testCluster } from '../../support/cluster.ts';
+import { loadKubeconfig } from '../../support/control-plane.ts';
+import { eventually } from '../../support/eventually.ts';
+import { deployed, sourceScope } from '../../support/source-scope.ts';
 
 type AppProject = KubeObject & { readonly spec: Readonly<Record<string, unknown>> };
 const projects = resource<AppProject>('argoproj.io', 'v1alpha1', 'appprojects', 'AppProject');
@@ -52,7 +52,9 @@ describe('sources on a node, with Argo CD and without', function () {
     forwards = new Forwards(loadKubeconfig(cluster.kubeconfig), kube);
     const enforce = { 'pod-security.kubernetes.io/enforce': 'restricted' };
     await kube.create(namespaces, { metadata: { name: namespace, labels: enforce } });
-    const { spec }: AppProject = parse(await readFile(new URL('../../argocd/project.yaml', import.meta.url), 'utf8'));
+    const { spec }: AppProject = parse(
+      await readFile(new URL('../../../argocd/project.yaml', import.meta.url), 'utf8'),
+    );
     const destinations = [{ server: 'https://kubernetes.default.svc', namespace }];
     await kube.create(projects, {
       metadata: { name: project, namespace: 'argocd' },
