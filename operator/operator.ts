@@ -285,6 +285,7 @@ class Work {
         this.#memories.set(hold.run.uid, known);
         return known;
       },
+      recall: (uid) => this.#memories.get(uid),
       forget: (uid) => {
         this.#memories.get(uid)?.close();
         this.#memories.delete(uid);

@@ -18,6 +18,8 @@ export interface RunContext {
   readonly now: () => Date;
   /** What is remembered of the run, made anew where nothing is. */
   readonly remember: (hold: Hold) => RunMemory;
+  /** The same, and undefined where nothing is. */
+  readonly recall: (uid: string) => RunMemory | undefined;
   /** Nothing of the run is going on any more. */
   readonly forget: (uid: string) => void;
   /** Whether there is room for one more run; asked before anything is made for it. */

@@ -19,8 +19,10 @@ const waitMs = 1_000;
  */
 export async function finalize(context: RunContext, run: RunObject): Promise<Outcome> {
   if (!(run.metadata.finalizers ?? []).includes(cleanupFinalizer)) return undefined;
-  const hold = await holdOf(context, run);
-  if (hold === undefined) return await letGo(context, run);
+  const found = await holdOf(context, run);
+  if (found === undefined) return await letGo(context, run);
+  const isRefused = found.isRefused === true || context.recall(found.run.uid)?.mayHaveWorkspace === false;
+  const hold = { ...found, isRefused };
   const scope = scopeOf(context, run, hold);
   const removal = await removeAll(scope, context.hands);
   if (removal.kind === 'Gone') return await letGo(context, run);

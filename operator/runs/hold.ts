@@ -6,7 +6,7 @@ import { ParityError } from '../../src/support/error.ts';
 import { protectKeys } from '../../src/support/secrets.ts';
 import type { RunIdentity } from '../../src/tasks/task.ts';
 import { decodeKeys, encodeKeys } from './credentials.ts';
-import { holdFinalizer, holdName, isOfRun, runLabels } from './names.ts';
+import { holdFinalizer, holdName, isOfRun, refusedAnnotation, runLabels } from './names.ts';
 import type { Hold } from './types.ts';
 
 /** On the copy of a hold that is kept for the sweeper, in the operator's own namespace, when an administrator let go of its run. */
@@ -18,16 +18,19 @@ type Identity = Pick<RunIdentity, 'installation' | 'uid'>;
  * Makes the hold Secret, before anything else is made; what was decided the first time stays. It has no owner: foreground deletion would take it
  * before the run is finalized. Throws `AccessDenied` where another's Secret has its name.
  */
-export async function createHold(kube: KubeClient, hold: Hold): Promise<Hold> {
+export async function createHold(
+  kube: KubeClient,
+  hold: Hold,
+): Promise<{ readonly hold: Hold; readonly isNew: boolean }> {
   try {
     const name = { namespace: hold.namespace, name: holdName(hold.run.uid) };
     await kube.create(secrets, { ...draftOf(hold, name, {}), immutable: true });
-    return hold;
+    return { hold, isNew: true };
   } catch (error) {
     if (!isKubeError(error, 'AlreadyExists')) throw error;
   }
   const found = await readHold(kube, hold.namespace, hold.run);
-  if (found !== undefined) return found;
+  if (found !== undefined) return { hold: found, isNew: false };
   // It was there a moment ago: the next reconcile looks again.
   throw new ParityError('Internal', `the hold of run ${hold.run.uid} was removed while it was read`, {
     isRetryable: true,
@@ -44,6 +47,12 @@ export async function readHold(kube: KubeClient, namespace: string, run: Identit
     });
   }
   return decodeHold(secret);
+}
+
+/** Notes on the hold, for whoever removes what is left of the run, that it never had a workspace. Its run has ended: none will be made. */
+export async function noteRefusal(kube: KubeClient, { namespace, run }: Hold): Promise<void> {
+  const name = { namespace, name: holdName(run.uid) };
+  await kube.mergePatch(secrets, name, { metadata: { annotations: { [refusedAnnotation]: 'true' } } });
 }
 
 /** Takes our finalizer off the hold and deletes it. Again it does nothing. */
@@ -96,7 +105,8 @@ export function decodeHold(secret: Secret): Hold {
       protectKeys(copy);
       return [name, copy] as const;
     });
-    return { ...hold, secrets: Object.fromEntries(copies) };
+    const isRefused = hold.isRefused === true || secret.metadata.annotations?.[refusedAnnotation] === 'true';
+    return { ...hold, isRefused, secrets: Object.fromEntries(copies) };
   } catch (error) {
     const { namespace, name } = secret.metadata;
     throw new ParityError('Internal', `the hold Secret ${namespace}/${name} cannot be read: ${String(error)}`, {

@@ -7,7 +7,7 @@ import type { Task, TaskGraph, TaskId } from '../../src/run/types.ts';
 import { ParityError } from '../../src/support/error.ts';
 import { type FailedOutput, readAttempt, readOutput, recordFailure } from '../../src/tasks/records.ts';
 import type { Resolution, TaskOutput } from '../../src/tasks/task.ts';
-import { createWorkspace } from '../../src/tasks/workspace.ts';
+import { createWorkspace, WorkspaceRefused } from '../../src/tasks/workspace.ts';
 import { Lookout } from './lookout.ts';
 import type { Records } from './state.ts';
 import type { Attempt, Hold, TaskFailure } from './types.ts';
@@ -24,6 +24,7 @@ export class RunMemory implements Records {
   #store: ObjectStore | undefined;
   #graph: TaskGraph;
   #isLoaded = false;
+  #mayHaveWorkspace = true;
   readonly #ends = new Map<TaskId, TaskOutput<null>>();
   readonly #failures = new Map<TaskId, Map<number, FailedOutput>>();
   readonly #stopped = new Map<TaskId, number>();
@@ -58,12 +59,28 @@ export class RunMemory implements Records {
     return this.#stopped.get(id);
   }
 
+  /** Nobody has asked for the workspace of this run yet: it was begun just now. */
+  beginAfresh(): void {
+    this.#mayHaveWorkspace = false;
+  }
+
+  /** Whether the run may have a workspace; not where its store has refused it as often as it was asked, all of which this process has seen. */
+  get mayHaveWorkspace(): boolean {
+    return this.#mayHaveWorkspace;
+  }
+
   /** The run's workspace, made and marked. Throws what making and opening it throws. */
   async workspace(now: Date): Promise<ObjectStore> {
     if (this.#store !== undefined) return this.#store;
     const { workspace, run } = this.#hold;
     const secret = storageKeys(this.#hold);
-    await createWorkspace(workspace, run, secret, now);
+    try {
+      await createWorkspace(workspace, run, secret, now);
+    } catch (error) {
+      if (!(error instanceof WorkspaceRefused)) this.#mayHaveWorkspace = true;
+      throw error;
+    }
+    this.#mayHaveWorkspace = true;
     this.#store = await openStore(workspace.storage, secret);
     return this.#store;
   }

@@ -8,6 +8,8 @@ export { cleanupFinalizer, labels, sourceName };
 
 /** On a run's hold Secret. */
 export const holdFinalizer = 'pipelineparity.io/hold';
+/** On the hold of a run that has ended without a workspace, because the store refused it. */
+export const refusedAnnotation = 'pipelineparity.io/workspace-refused';
 /** On a run, set by an administrator to its uid: let go of what could not be removed. */
 export const abandonAnnotation = 'pipelineparity.io/abandon';
 

@@ -15,7 +15,7 @@ import { afterEnd } from './after-end.ts';
 import { logOf, type RunContext, saveStatus, scopeOf } from './context.ts';
 import { finalize } from './finalize.ts';
 import { freeze } from './freeze.ts';
-import { createHold, readHold } from './hold.ts';
+import { createHold, noteRefusal, readHold } from './hold.ts';
 import type { RunMemory } from './memory.ts';
 import { cleanupFinalizer } from './names.ts';
 import { keepOwnAccess, releaseOwnAccess } from './own-access.ts';
@@ -86,7 +86,9 @@ async function begin(context: RunContext, run: RunObject): Promise<Begun> {
       // A write of its own, before anything is made that it would have to remove.
       const marked = await addFinalizer(kube, runs, run, cleanupFinalizer);
       await keepOwnAccess(context, namespace, uid);
-      return { run: marked, hold: await createHold(kube, frozen.hold) };
+      const { hold, isNew } = await createHold(kube, frozen.hold);
+      if (isNew && !isMarked) context.remember(hold).beginAfresh();
+      return { run: marked, hold };
     }
   }
 }
@@ -210,6 +212,8 @@ async function giveUp(scope: Scope, context: RunContext, memory: RunMemory, erro
   };
   const state = { tasks, ...switchesOf(scope.run) };
   await saveStatus(context, scope.run, statusOf({ ...scope, spec: specNow(scope), graph, state }, context.now()));
+  // Not before its end is written: until then the store may be asked again.
+  if (!memory.mayHaveWorkspace) await noteRefusal(context.kube, scope.hold);
   return { againAfterMs: 0 };
 }
 

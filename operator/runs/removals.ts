@@ -38,7 +38,8 @@ export async function removeAll(scope: Scope, hands: Hands): Promise<Removal> {
   // What still runs may still write.
   if (stopped.kind !== 'Gone') return stopped;
   const bounds = { timeoutMs: removalMs, signal: scope.signal };
-  const landed = await cleanUp(pipelineRemovals(pipelinesOf(scope)), bounds);
+  const hasWorkspace = scope.hold.isRefused !== true;
+  const landed = hasWorkspace ? await cleanUp(pipelineRemovals(pipelinesOf(scope)), bounds) : [];
   throwIfAborted(scope.signal);
   const removed = await Promise.all(
     scope.hold.spec.sources.map((source) =>
@@ -50,7 +51,8 @@ export async function removeAll(scope: Scope, hands: Hands): Promise<Removal> {
   const leftovers = removed.flatMap((removal) => (removal.kind === 'Incomplete' ? removal.leftovers : []));
   throwIfAborted(scope.signal);
   // What a pipeline has started is on record in the workspace: it stays until all of that is gone.
-  const kept = await cleanUp([...(landed.length === 0 ? [workspaceOf(scope)] : []), ownedOf(scope)], bounds);
+  const workspace = hasWorkspace && landed.length === 0 ? [workspaceOf(scope)] : [];
+  const kept = await cleanUp([...workspace, ownedOf(scope)], bounds);
   throwIfAborted(scope.signal);
   const all = [...landed, ...leftovers, ...kept];
   return all.length === 0 ? { kind: 'Gone' } : { kind: 'Incomplete', leftovers: all };

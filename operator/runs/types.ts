@@ -66,6 +66,8 @@ export interface Hold {
   /** Image of the run's task pods. */
   readonly image: string;
   readonly workspace: WorkspacePlan;
+  /** Its store refused to make the workspace whenever it was asked, and will not be asked again: there is none, and nothing that would be kept in it. */
+  readonly isRefused?: boolean;
   /** Copies of the credentials that finalization needs, by name of their Secret. */
   readonly secrets: Readonly<Record<string, Readonly<Record<string, string>>>>;
 }

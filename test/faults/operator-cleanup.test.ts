@@ -16,7 +16,7 @@ import { openStore } from '../../src/lake/open.ts';
 import { mapBounded } from '../../src/lake/pool.ts';
 import { formatConnection } from '../../src/sources/connection.ts';
 import { log } from '../../src/support/log.ts';
-import type { Decide } from '../support/api-proxy.ts';
+import { type Decide, startFaultProxy } from '../support/api-proxy.ts';
 import { sharedServer } from '../support/databases.ts';
 import { eventually } from '../support/eventually.ts';
 import { isGone, type Lane, type Scenario, Stage } from '../support/operator-crash.ts';
@@ -97,7 +97,7 @@ describe('what a run has outside the cluster goes with it; the test plays the ku
     const given = ['keys', 'database'].map((name) => ({ namespace: lane.namespace, name }));
     const snapshot = { ...smallRun.snapshot, location: 's3://lake', secretRef: { name: 'keys' } };
     const database = { external: { secretRef: { name: 'database' } } };
-    const spec = { ...smallRun, snapshot, sources: [source('shop', database)], cleanup: { policy: 'Never' } };
+    const spec = { ...smallRun, snapshot, sources: [source('shop', database)], cleanup: { policy: 'Never' as const } };
     const { outcome } = await lane.carryOut(
       deletedAfterItsEnd(spec, async (kube, name) => {
         const { metadata } = await kube.get(runs, name);
@@ -146,6 +146,79 @@ describe('what a run has outside the cluster goes with it; the test plays the ku
       expect((await kube.listMetadata(applications, { namespace: 'argocd' })).items).to.deep.equal([]);
     } finally {
       await operator?.stop();
+    }
+  });
+
+  for (const [how, endpointOf, isEnded] of [
+    ['with keys that it does not know', (server: string) => server, true],
+    ['because nobody answers there', () => 'http://127.0.0.1:1', false],
+  ] as const) {
+    it(`nothing, where its workspace was refused ${how}: it goes at once`, async () => {
+      const { kube, controlPlane } = stage;
+      const name = { namespace: lane.namespace, name: `refused-${isEnded}` };
+      const stringData = { accessKeyId: 'nobody', secretAccessKey: 'nothing' };
+      await kube.create(secrets, { metadata: { ...name, name: 'wrong' }, stringData });
+      const endpoint = endpointOf(stage.s3.endpoint);
+      const workspace = { location: 's3://', endpoint, secretRef: { name: 'wrong' } };
+      let operator = await stage.operator(lane.namespace, controlPlane.kubeconfig, {});
+      try {
+        const spec = { ...reporting, ...smallRun, workspace, cleanup: { policy: 'Never' as const } };
+        const { metadata } = await kube.create(runs, { metadata: name, spec });
+        await eventually(async () => {
+          const { status } = await kube.get(runs, name);
+          if (isEnded) expect(status?.result).to.include({ verdict: 'Errored' });
+          else expect(conditionOf(status, 'Stalled')).to.include({ status: 'True', reason: 'Unreachable' });
+        }, 60_000);
+        if (isEnded) {
+          // What one has noted the next one finds.
+          await operator.stop();
+          operator = await stage.operator(lane.namespace, controlPlane.kubeconfig, {});
+        }
+        await kube.delete(runs, name);
+        await untilGone(kube, name);
+        expect(await stage.leftOf(name.namespace, metadata.uid)).to.deep.equal([]);
+      } finally {
+        await operator.stop();
+        await kube.delete(secrets, { ...name, name: 'wrong' });
+      }
+    });
+  }
+
+  it('its workspace, where it was made unheard and refused afterwards: named until access is given, then gone', async () => {
+    const { kube, controlPlane } = stage;
+    const name = { namespace: lane.namespace, name: 'made-unheard' };
+    let isMade = false;
+    let isDenied = true;
+    const proxy = await startFaultProxy({
+      server: new URL(stage.s3.endpoint),
+      decide: ({ method, path }) => {
+        if (!path.startsWith('/parity-') || !isDenied) return undefined;
+        if (isMade || method !== 'PUT') return denial;
+        isMade = true;
+        return { kind: 'LoseReply' };
+      },
+    });
+    const operator = await stage.operator(lane.namespace, controlPlane.kubeconfig, {});
+    try {
+      const workspace = { location: 's3://', endpoint: proxy.url, secretRef: { name: 'keys' } };
+      const spec = { ...reporting, ...smallRun, workspace, cleanup: { policy: 'Never' as const } };
+      const { metadata } = await kube.create(runs, { metadata: name, spec });
+      await eventually(
+        async () => expect((await kube.get(runs, name)).status?.result).to.include({ verdict: 'Errored' }),
+        60_000,
+      );
+      expect(await stage.s3.buckets()).to.include(`parity-${metadata.uid}`);
+      await kube.delete(runs, name);
+      await eventually(
+        async () => expect(cleanedUp(await kube.get(runs, name))).to.include({ status: 'False', reason: 'Incomplete' }),
+        60_000,
+      );
+      isDenied = false;
+      await untilGone(kube, name);
+      expect(await stage.leftOf(name.namespace, metadata.uid)).to.deep.equal([]);
+    } finally {
+      await operator.stop();
+      await proxy[Symbol.asyncDispose]();
     }
   });
 
@@ -214,8 +287,12 @@ function source(name: string, provider: object) {
   return { name, engine: 'Postgres' as const, tables: ['planes'], ...provider };
 }
 
-function cleanedUp(run: RunObject) {
-  return run.status?.conditions?.find(({ type }) => type === 'CleanedUp');
+function cleanedUp({ status }: RunObject) {
+  return conditionOf(status, 'CleanedUp');
+}
+
+function conditionOf(status: RunObject['status'], wanted: string) {
+  return status?.conditions?.find(({ type }) => type === wanted);
 }
 
 async function untilGone(kube: KubeClient, name: Name): Promise<void> {

@@ -206,6 +206,7 @@ describe('the sweeper, on a real API server and S3', function () {
       events: { record: () => undefined },
       signal: new AbortController().signal,
       now: () => new Date(Date.now() + 3_600_000),
+      recall: () => undefined,
       remember: (hold) => new RunMemory(hold),
       forget: () => undefined,
       admits: () => true,
