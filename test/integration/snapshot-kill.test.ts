@@ -62,7 +62,7 @@ describe('A snapshot whose process is killed', function () {
       const expected = await contentOf(run('undisturbed'));
       for (const lines of after) {
         const killed = run(`killed-${lines}`);
-        await killAfter(lines, killed);
+        await killAfter(lines, killed, dir);
         const { tables } = await takeSnapshot(killed);
         expect(tables[0]?.digest).to.equal(undisturbed.tables[0]?.digest);
         expect(tables[0]?.rows).to.equal(undisturbed.tables[0]?.rows);
@@ -73,8 +73,12 @@ describe('A snapshot whose process is killed', function () {
 });
 
 /** Starts the snapshot and kills it without warning when it has reported so many objects. */
-async function killAfter(lines: number, run: SnapshotRun): Promise<void> {
-  const child = spawn(process.execPath, [CHILD, JSON.stringify(run)], { stdio: ['ignore', 'pipe', 'inherit'] });
+async function killAfter(lines: number, run: SnapshotRun, scratch: string): Promise<void> {
+  const child = spawn(process.execPath, [CHILD, JSON.stringify(run)], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+    // What it cannot tidy up goes with the test's folder.
+    env: { ...process.env, TMPDIR: scratch },
+  });
   const exited = new Promise<NodeJS.Signals | null>((resolve) => child.once('exit', (_, signal) => resolve(signal)));
   let seen = 0;
   for await (const _ of createInterface(child.stdout)) {

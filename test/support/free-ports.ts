@@ -1,6 +1,9 @@
 import { createServer } from 'node:net';
 
-/** Ports of loopback that are free now; they are all held at once, so that no two are the same. */
+/**
+ * Ports that are free now, on every address of this machine: servers name their sockets by the port alone. They are all held at once, so that no two are the
+ * same.
+ */
 export async function freePorts(count: number): Promise<number[]> {
   const servers = Array.from({ length: count }, () => createServer());
   try {
@@ -9,7 +12,7 @@ export async function freePorts(count: number): Promise<number[]> {
         (server) =>
           new Promise<number>((resolve, reject) => {
             server.once('error', reject);
-            server.listen(0, '127.0.0.1', () => {
+            server.listen(0, '0.0.0.0', () => {
               const address = server.address();
               if (typeof address === 'object' && address !== null) resolve(address.port);
               else reject(new Error('no port'));

@@ -58,6 +58,7 @@ export async function startSeaweedFs(options: SeaweedFsOptions = {}): Promise<Se
   const server = spawn(
     weed,
     [
+      `-logdir=${dir}`,
       'server',
       `-dir=${dir}`,
       `-ip=${address}`,
@@ -70,9 +71,11 @@ export async function startSeaweedFs(options: SeaweedFsOptions = {}): Promise<Se
       `-volume.port=${volume}`,
       `-volume.port.grpc=${volumeGrpc}`,
       '-filer',
+      `-filer.localSocket=${join(dir, 'filer.sock')}`,
       `-filer.port=${filer}`,
       `-filer.port.grpc=${filerGrpc}`,
       '-s3',
+      `-s3.localSocket=${join(dir, 's3.sock')}`,
       `-s3.port=${s3}`,
       // Buckets are found by name too, as AWS has it: BUCKET.s3.test.
       '-s3.domainName=s3.test',
@@ -100,6 +103,9 @@ export async function startSeaweedFs(options: SeaweedFsOptions = {}): Promise<Se
     server.kill('SIGKILL');
     await exited;
     await rm(dir, { recursive: true, force: true });
+    // Its name for these is not ours to choose.
+    for (const [name, port] of Object.entries({ master: masterGrpc, volume: volumeGrpc, filer: filerGrpc, s3: s3Grpc }))
+      await rm(`/tmp/seaweedfs-${name}-grpc-${port}.sock`, { force: true });
   };
   try {
     await untilReady(client, () => server.exitCode !== null);

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { rmSync } from 'node:fs';
+import { mkdtemp } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { isIP } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -480,7 +481,7 @@ async function query(method: string, id: string, body: unknown): Promise<Answer>
 async function ask(text: string): Promise<QueryResult> {
   const turn = queue.then(async () => {
     engine ??= mkdtemp(join(tmpdir(), 'posthog-engine-')).then(async (scratch) => {
-      process.on('exit', () => void rm(scratch, { recursive: true, force: true }));
+      process.on('exit', () => rmSync(scratch, { recursive: true, force: true }));
       return await openEngine({ scratch, memoryBytes: 2 ** 30, threads: 2 });
     });
     return await answer(await engine, store, warehouse.liveTables(), text, options.ownTables);
