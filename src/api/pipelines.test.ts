@@ -145,6 +145,21 @@ const cases: readonly (readonly [what: string, yaml: string, said: string])[] = 
     "outputs.database: in the source's own database, landed tables need a schema or a name of their own",
   ],
   [
+    "the schema of the source's own tables",
+    `${command}outputs: { database: { schema: public } }\n`,
+    `outputs.database.table: shop.flights would land in the source's own table "flights"; give landed tables a schema of their own or other names`,
+  ],
+  [
+    "a spelling that is the source's own table",
+    `${command}outputs: { database: { table: "{{table.lower}}" } }\n`,
+    `outputs.database.table: shop.flights would land in the source's own table "flights"; give landed tables a schema of their own or other names`,
+  ],
+  [
+    'a place inside the lake',
+    `${command}outputs: { location: "file:///work/lake/{{run}}/{{table}}" }\n`,
+    `outputs.location: "file:///work/lake/{{run}}/{{table}}" lies inside the snapshot's location, which is only ever read; write {{landing}}/{{table}}, or a place outside it`,
+  ],
+  [
     'half a server',
     `${command}outputs: { database: { engine: Postgres, table: "x_{{table}}" } }\n`,
     "outputs.database: engine and secretRef belong together; without them the tables lie in the source's own database",
@@ -235,6 +250,14 @@ describe('A pipeline of the manifest', () => {
         problems.join('\n'),
       ).to.include(true);
     });
+
+  it('may not land over what the baseline is read from', () => {
+    const place = 'file:///work/ws/parity-{{run}}/snapshot/{{table}}';
+    const text = own(`${command}outputs: { location: "${place}" }\n`).replace('s3://', 'file:ws');
+    expect(problemsOf(text).map((line) => line.replace(/^\S+ /, ''))).to.deep.equal([
+      `spec.pipelines[candidate].outputs.location: "${place}" lies inside the workspace, where the baseline is kept too; write {{landing}}/{{table}}`,
+    ]);
+  });
 
   it('that is a workflow may be told the password, has every default, and one execution for each table', () => {
     const { spec } = load(own(`${temporal}args: '["{{source.password}}", "{{table}}"]' }\n`));

@@ -1,5 +1,5 @@
 import { DEFAULTS } from './defaults.ts';
-import { locationProblem } from './locations.ts';
+import { isLocationInside, locationProblem } from './locations.ts';
 import { placeholdersOf } from './placeholders.ts';
 import { type Finding, type Path, shown } from './problem.ts';
 import { bytesOf } from './quantity.ts';
@@ -125,7 +125,9 @@ function validateOutputs(outputs: ResolvedOutputs, spec: ResolvedSpec, path: Pat
       ...unknownVariables(table, NAMING_VARIABLES, [...path, 'database', 'table']),
       ...unknownVariables(schema, ['run', 'pipeline', 'source'], [...path, 'database', 'schema']),
     ];
-    return findings.length > 0 ? findings : collisions(table, spec, [...path, 'database', 'table']);
+    if (findings.length > 0) return findings;
+    const collided = collisions(table, spec, [...path, 'database', 'table']);
+    return collided.length > 0 || server !== undefined ? collided : overSources(outputs, spec, [...path, 'database']);
   }
   const at: Path = [...path, 'location'];
   const unknown = unknownVariables(outputs.location, ['landing', ...NAMING_VARIABLES], at);
@@ -139,8 +141,18 @@ function validateOutputs(outputs: ResolvedOutputs, spec: ResolvedSpec, path: Pat
     const message = 'has no meaning inside the workspace, which has its own; remove it';
     return [...findings, ...about.map((field) => ({ path: [...path, field], message }))];
   }
-  const problem = locationProblem(outputs.location.replaceAll(/\{\{[^{}]*\}\}/g, 'any'), { mayBeNewBucket: false });
+  const location = outputs.location.replaceAll(/\{\{[^{}]*\}\}/g, 'any');
+  const problem = locationProblem(location, { mayBeNewBucket: false });
   if (problem !== undefined) return [...findings, { path: at, message: problem }];
+  // The run's copy of the baseline lies in the one, and the tables that it was copied from in the other.
+  if (isLocationInside({ ...outputs, location }, spec.workspace)) {
+    const message = `"${outputs.location}" lies inside the workspace, where the baseline is kept too; write {{landing}}/{{table}}`;
+    return [...findings, { path: at, message }];
+  }
+  if (isLocationInside({ ...outputs, location }, spec.snapshot)) {
+    const message = `"${outputs.location}" lies inside the snapshot's location, which is only ever read; write {{landing}}/{{table}}, or a place outside it`;
+    return [...findings, { path: at, message }];
+  }
   if (/^[^/]*\/\/[^/]*\/(.*\/)?[^/]*\{\{run\}\}/.test(outputs.location)) return findings;
   const message = `"${outputs.location}" has no {{run}} in a folder's name, so runs would mix and nobody could clean up; write {{landing}}/{{table}}, or put {{run}} into it`;
   return [...findings, { path: at, message }];
@@ -170,6 +182,30 @@ function collisions(template: string, spec: ResolvedSpec, path: Path): Finding[]
       ];
   }
   return [];
+}
+
+/** A table that lands where its source has it, or another, has always landed, whether the pipeline does anything or not. */
+function overSources(
+  outputs: Extract<ResolvedOutputs, { kind: 'database' }>,
+  spec: ResolvedSpec,
+  path: Path,
+): Finding[] {
+  return spec.sources.flatMap(({ name, engine, tables }) => {
+    // Only Postgres has schemas beside that of the source's tables, and tells names apart by case.
+    if (
+      engine === 'Postgres' &&
+      expandText(outputs.schema ?? 'public', (variable) => (variable === 'source' ? name : variable)) !== 'public'
+    )
+      return [];
+    const spelled = (table: string): string => (engine === 'Postgres' ? table : table.toLowerCase());
+    const own = new Map(tables.map((table) => [spelled(table), table]));
+    const landed = placesOf(outputs.table, spec).find(
+      ({ source, place }) => source === name && own.has(spelled(place)),
+    );
+    if (landed === undefined) return [];
+    const message = `${name}.${landed.table} would land in the source's own table "${own.get(spelled(landed.place))}"; give landed tables a schema of their own or other names`;
+    return [{ path: [...path, 'table'], message }];
+  });
 }
 
 /** What a template becomes for each table of each source; what is the same in the whole run stays a name. */
