@@ -73,6 +73,7 @@ export function postHogExecutor(spec: PostHogPipelineSpec): Executor {
           client,
           source: known,
           jobs: new JobList(client, known.id),
+          jobsOf: tableJobs(client, known.id),
           cursors: new Map(),
           discover: () => preflight(client, request),
         };
@@ -92,6 +93,8 @@ interface Remote {
   readonly client: PostHogClient;
   readonly source: PostHogSource;
   readonly jobs: JobList;
+  /** Those of one table. */
+  jobsOf(table: string): JobList;
   discover(): ReturnType<typeof preflight>;
   readonly cursors: Map<string, string>;
 }
@@ -121,10 +124,12 @@ async function startSync(
       },
     );
   const { client, jobs } = remote;
+  const ownJobs = remote.jobsOf(table.name);
+  const isOwn = ({ schemaId }: Job): boolean => schemaId === schema.id;
   const key = `posthog/${spec.name}/${request.source.name}/syncs/${request.step}/${table.name}.json`;
   const before: SyncRecord = {
     startedAtMs: Date.now(),
-    knownJobs: (await jobs.fresh()).filter(({ schemaId }) => schemaId === schema.id).map((job) => job.id),
+    knownJobs: (await ownJobs.fresh()).filter(isOwn).map((job) => job.id),
   };
   const isNew = await context.workspace.putIfAbsent(key, JSON.stringify(before));
   const record: SyncRecord = isNew ? before : JSON.parse((await context.workspace.get(key)).toString('utf8'));
@@ -132,15 +137,19 @@ async function startSync(
   let triggeredAtMs = (await context.workspace.head(triggeredKey)) === undefined ? undefined : Date.now();
 
   const observe = async (): Promise<ExecutionState> => {
-    const all = (await jobs.latest()).filter(({ schemaId }) => schemaId === schema.id);
+    const isMine = (job: Job): boolean => isOwn(job) && !record.knownJobs.includes(job.id);
+    const listed = await jobs.latest();
+    // Where other tables are quick, their jobs push a long one off the list of all.
+    const all = listed.length >= mostListed && !listed.some(isMine) ? await ownJobs.latest() : listed;
     // The newest come first: the one that this sync began is the oldest of those that are new.
-    const mine = all.findLast((job) => !record.knownJobs.includes(job.id));
+    const mine = all.findLast(isMine);
     if (mine !== undefined) return await ended(mine);
     if (triggeredAtMs === undefined) {
-      if (all.some(({ status }) => status === 'Running'))
+      if (all.some((job) => isOwn(job) && job.status === 'Running'))
         return { state: 'Running', note: `${table.name}: PostHog is at a sync that it began itself` };
       await trigger(spec, remote, schema, table, request.mode);
       jobs.hasChanged();
+      ownJobs.hasChanged();
       triggeredAtMs = Date.now();
       await context.workspace.put(triggeredKey, '');
     } else if (Date.now() - triggeredAtMs > noJobMs) {
@@ -280,7 +289,20 @@ interface Job {
   readonly error: string | undefined;
 }
 
-/** The last fifty jobs of a source, asked for once for all of its tables, and the seldomer the longer nothing changes. */
+/** How many of the newest jobs PostHog lists. */
+const mostListed = 50;
+
+/** The list of each table, kept for as long as the source is followed. */
+function tableJobs(client: PostHogClient, sourceId: string): (table: string) => JobList {
+  const lists = new Map<string, JobList>();
+  return (table) => {
+    const list = lists.get(table) ?? new JobList(client, sourceId, table);
+    lists.set(table, list);
+    return list;
+  };
+}
+
+/** The last fifty jobs of a source, asked for once for all of its tables, or those of one table; the seldomer the longer nothing changes. */
 class JobList {
   readonly #client: PostHogClient;
   readonly #path: string;
@@ -289,9 +311,10 @@ class JobList {
   #pauseMs = firstPauseMs;
   #last = '';
 
-  constructor(client: PostHogClient, sourceId: string) {
+  constructor(client: PostHogClient, sourceId: string, table?: string) {
     this.#client = client;
-    this.#path = `external_data_sources/${sourceId}/jobs/`;
+    const only = table === undefined ? '' : `?schemas=${encodeURIComponent(table)}`;
+    this.#path = `external_data_sources/${sourceId}/jobs/${only}`;
   }
 
   async latest(): Promise<readonly Job[]> {

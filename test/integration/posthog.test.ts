@@ -62,6 +62,10 @@ const cases: Readonly<Record<string, Case>> = {
     options: { defects: ['BillingLimit'] },
     ends: ['PipelineFailed', /for t ended as Billing limits$/],
   },
+  'has so many tables that the job is no longer among the last fifty': {
+    options: { defects: ['CrowdedJobs'] },
+    timeoutSeconds: 20,
+  },
   'refuses a private host': {
     options: { isCloud: true },
     ends: [

@@ -71,6 +71,7 @@ export const defects = [
   'LocalTimes',
   'LeavesFiles',
   'BillingLimit',
+  'CrowdedJobs',
 ] as const;
 export type Defect = (typeof defects)[number];
 
