@@ -1,5 +1,6 @@
 import type { Engine, QueryOptions } from '../engine/engine.ts';
 import { quoteString } from '../engine/sql.ts';
+import { expectedCells, readableAs } from './expected-cells.ts';
 
 /** A query's result, kept in a table of the engine: row number and values as text, NULL staying NULL. */
 export interface ResultSet {
@@ -109,7 +110,7 @@ function instant(value: string): string {
 
 /**
  * Keeps rows written in a manifest (each the JSON text of an array) as a result set beside `like`: a value is read as the type of its column
- * there, so that 1 equals 1.0 in a column of floats; what cannot be read so stays as it is written, and will differ.
+ * there, so that 1 equals 1.0 in a column of floats; what cannot be read so without losing any of it stays as it is written, and will differ.
  */
 export async function keepExpected(
   engine: Engine,
@@ -120,25 +121,29 @@ export async function keepExpected(
   writing: Writing = 'Engine',
 ): Promise<ResultSet> {
   await createTable(engine, table, options);
-  const cells = like.columns.map(({ type }, i) => {
-    const raw = `arrayElement(raw, ${i + 1})`;
-    const text = `if(startsWith(${raw}, '"'), JSONExtractString(j, ${i + 1}), ${raw})`;
-    if (writing === 'PostHog') return `if(${raw} = 'null', NULL, ${fromPostHog(text, type)})`;
-    const isScalar = /^(Nullable\()?(U?Int|Float|Decimal|Bool|String|Date|UUID|FixedString)/.test(type);
-    const read = isScalar
-      ? `coalesce(toString(accurateCastOrNull(${text}, ${quoteString(plainType(type))})), ${text})`
-      : text;
-    return `if(${raw} = 'null', NULL, ${read})`;
-  });
-  // A row with more or fewer values than the result has columns stays recognizable as such.
-  const short = `CAST(arrayMap(x -> x, raw), 'Array(Nullable(String))')`;
-  for (const [n, row] of rows.entries())
+  for (const [n, row] of rows.entries()) {
+    const cells = expectedCells(row);
+    // A row with more or fewer values than the result has columns stays recognizable as such.
+    const isWhole = cells.length === like.columns.length;
+    const values = cells.map((cell, i) => expectedValue(cell, isWhole ? like.columns[i]?.type : undefined, writing));
     await engine.execute(
-      `INSERT INTO ${table} SELECT ${n} AS n, if(length(raw) = ${like.columns.length}, CAST([${cells.join(', ')}], 'Array(Nullable(String))'), ${short}) AS v
-       FROM (SELECT ${quoteString(row)} AS j, JSONExtractArrayRaw(j) AS raw)`,
+      `INSERT INTO ${table} SELECT ${n} AS n, CAST([${values.join(', ')}], 'Array(Nullable(String))') AS v`,
       options,
     );
+  }
   return { table, columns: like.columns };
+}
+
+function expectedValue(cell: string | null, type: string | undefined, writing: Writing): string {
+  if (cell === null) return 'NULL';
+  const written = quoteString(cell);
+  const plain = type === undefined ? '' : plainType(type);
+  const readable = readableAs(cell, plain);
+  if (readable === undefined) return written;
+  const text = quoteString(readable);
+  if (writing === 'PostHog') return fromPostHog(text, plain);
+  const isScalar = /^(U?Int|Float|Decimal|Bool|String|Date|UUID|FixedString)/.test(plain);
+  return isScalar ? `coalesce(toString(accurateCastOrNull(${text}, ${quoteString(plain)})), ${written})` : written;
 }
 
 function plainType(type: string): string {

@@ -95,6 +95,7 @@ describe('the query task', () => {
     assert.deepEqual(result.samples[0], { baseline: null, candidate: null });
   });
 
+  const instant = "toDateTime64('2024-01-01 10:00:00.5', 6, 'UTC')";
   const expectations: [string, string, string[], 'Equal' | 'Different'][] = [
     [
       'numbers and text',
@@ -110,6 +111,35 @@ describe('the query task', () => {
     ['rows in any order', 'SELECT carrier FROM {{airlines}}', ['["UA"]', '["AA"]'], 'Equal'],
     ['rows in a wrong order', 'SELECT carrier FROM {{airlines}} ORDER BY carrier', ['["UA"]', '["AA"]'], 'Different'],
     ['no rows', 'SELECT 1 FROM {{airlines}} WHERE 0', [], 'Equal'],
+    ['more digits than the decimal has', "SELECT toDecimal64('1.50', 2)", ['[1.505]'], 'Different'],
+    ['zeros more than the decimal has', "SELECT toDecimal64('1.50', 2)", ['[1.500]'], 'Equal'],
+    ['an exponent', "SELECT toDecimal64('100', 2), toInt64(10)", ['[1e2, 1e1]'], 'Equal'],
+    [
+      'a whole number that is none as a double',
+      'SELECT toInt64(9007199254740992)',
+      ['[9007199254740993.0]'],
+      'Different',
+    ],
+    [
+      'more digits than a number of JSON',
+      "SELECT -toInt256('12345678901234567890123')",
+      ['[-12345678901234567890123]'],
+      'Equal',
+    ],
+    ['a time on a day', 'SELECT min(day) FROM {{flights}}', ['["2013-01-01 10:00:00"]'], 'Different'],
+    ['a day that is not', "SELECT toDate32('2024-03-01')", ['["2024-02-30"]'], 'Different'],
+    ['a day after the last that the type has', "SELECT toDate('2149-06-06')", ['["2200-01-01"]'], 'Different'],
+    ['an instant', `SELECT ${instant}`, ['["2024-01-01T10:00:00.5+00:00"]'], 'Equal'],
+    ['an instant in words of another zone', `SELECT ${instant}`, ['["2024-01-01 12:00:00.500+02:00"]'], 'Equal'],
+    ['less than a microsecond', `SELECT ${instant}`, ['["2024-01-01 10:00:00.5000001"]'], 'Different'],
+    ['a minute that is not', `SELECT ${instant}`, ['["2024-01-01 09:60:00.5"]'], 'Different'],
+    [
+      'less than a second',
+      "SELECT toDateTime('2024-01-01 10:00:00', 'UTC')",
+      ['["2024-01-01 10:00:00.5"]'],
+      'Different',
+    ],
+    ['brackets, quotes and commas', "SELECT ']\",', [1, 2]", ['["]\\",", [1, 2]]'], 'Equal'],
   ];
   for (const [title, sql, rows, outcome] of expectations)
     it(`holds the result against rows of the manifest: ${title}`, async () => {
