@@ -3,7 +3,7 @@ import { DuckDBDecimalType, DuckDBListType, DuckDBMapType, DuckDBStructType, typ
 import type { Engine } from '../engine/engine.ts';
 import { ParityError } from '../support/error.ts';
 import type { DeltaFile } from './delta/types.ts';
-import { filesAt } from './format-files.ts';
+import { filesAt } from './files-at.ts';
 import { type FolderColumn, folderColumns } from './format-folders.ts';
 import type { Relation } from './relation.ts';
 import { deltaRelation } from './relation-delta.ts';

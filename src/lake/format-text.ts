@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import type { Engine } from '../engine/engine.ts';
 import { quoteIdentifier, quoteString } from '../engine/sql.ts';
 import { ParityError, toParityError } from '../support/error.ts';
-import { filesAt } from './format-files.ts';
+import { filesAt } from './files-at.ts';
 import { type FolderColumn, folderColumns } from './format-folders.ts';
 import type { Relation } from './relation.ts';
 import { type EngineSource, fileTable, openEngineSource } from './relation-source.ts';
