@@ -76,7 +76,8 @@ export async function openProcess(folder: string): Promise<CommandProcess | unde
   const startedAtMs = (await stat(file)).mtimeMs;
   const exitCode = async (): Promise<number | undefined> => {
     const text = await readFile(join(folder, files.exit), 'utf8').catch(() => undefined);
-    return text === undefined ? undefined : Number(text);
+    // A machine that went down may leave the file without its text: that is no code, and above all not 0.
+    return text === undefined || !/^\d+$/.test(text) ? undefined : Number(text);
   };
   return {
     startedAtMs,

@@ -13,6 +13,7 @@ import { type Execution, type ExecutionSecrets, executionsFolder, executionsOf }
 import type { ExecutionState, RunningExecution } from './external.ts';
 import type { SyncRequest } from './pipeline.ts';
 import { type Bench, contextFor, openBench } from './reference.fixture.ts';
+import { isMet } from './success.ts';
 
 const connection = { host: '127.0.0.1', port: 5432, user: 'parity', password: 'pass words', database: 'shop' };
 const secrets: ExecutionSecrets = { source: connection };
@@ -183,6 +184,35 @@ describe('a command as a pipeline', () => {
     expect(await end(await start(spec))).to.deep.equal({ state: 'Succeeded' });
     expect(await readFile(join(folder, 'runs.txt'), 'utf8')).to.equal('1\n2\n');
   });
+
+  it('has not ended well where its exit code was lost with the machine: it is started again', async () => {
+    const spec = specOf('echo "$PARITY_ATTEMPT" >> runs.txt');
+    const execution = await executionOf(spec);
+    await end(await start(spec));
+    await writeFile(join(executionsFolder(folder), execution.id, '1', 'exit'), '');
+    expect(await end(await start(spec))).to.deep.equal({ state: 'Succeeded' });
+    expect(await readFile(join(folder, 'runs.txt'), 'utf8')).to.equal('1\n2\n');
+  });
+
+  for (const [sql, holds] of [
+    ['SELECT true', true],
+    ["SELECT toUInt64('18446744073709551615')", true],
+    ['SELECT toInt64(-3)', true],
+    ["SELECT 'true'", true],
+    ["SELECT toDecimal128('0.5', 3)", true],
+    ['SELECT toUInt64(0)', false],
+    ["SELECT 'no rows yet'", false],
+    ["SELECT 'false'", false],
+    ['SELECT NULL', false],
+    ['SELECT 1 WHERE 0', false],
+  ] as const)
+    it(`has ${holds ? '' : 'not '}done what successWhen asks for where ${sql} is the query`, async () => {
+      const spec = specOf('true');
+      const running = await start(spec);
+      await end(running);
+      const about = { execution: await executionOf(spec), secrets, context: contextOf(spec), spec, running };
+      expect(await isMet({ sql, timeoutSeconds: 1 }, about)).to.have.property('isMet', holds);
+    });
 
   it('takes with it what it has started, when it ends and when it is stopped', async () => {
     const left = async (): Promise<string[]> => {

@@ -59,7 +59,8 @@ async function askSql(sql: string, { execution, context, spec }: CheckContext): 
   const isMet =
     value === true ||
     (typeof value === 'number' && value !== 0) ||
-    (typeof value === 'string' && Number(value) !== 0 && value !== 'false' && value !== '');
+    // Wide numbers come as text; any other text is an answer that nobody has said the meaning of.
+    (typeof value === 'string' && (value === 'true' || Math.abs(Number(value)) > 0));
   return {
     isMet,
     found: row === undefined ? 'the query has no row' : `the query's first value is ${JSON.stringify(value)}`,
