@@ -30,10 +30,11 @@ const longestMessage = 1024;
 const shownActive = 64;
 const shownFailures = 10;
 
-/** The run's status, of bounded size whatever the number of tables. Conditions latch: one that was True stays so. */
+/** The run's status, of bounded size whatever the number of tables. Conditions latch: one that was True stays so, but for those that are the verdict. */
 export function statusOf(picture: Picture, now: Date): RunStatus {
   const { run, hold, spec, graph, state, stalled } = picture;
-  const before = run.status ?? {};
+  // A result that is there before the end is nobody's here.
+  const { result: _, ...before } = run.status ?? {};
   const limits = limitsOf(spec);
   const isEnd = isFinished(graph, state, limits);
   const found = conditions(graph, state, spec);
@@ -148,13 +149,17 @@ function mergeConditions(run: RunObject, found: readonly Condition[], now: Date)
   const byType = new Map(found.map((condition) => [condition.type, condition]));
   return [...byType.values()].map((condition) => {
     const before = conditionOf(run, condition.type);
-    const isLatched = before?.status === 'True' && !passing.has(condition.type) && condition.status !== 'True';
+    const mayLatch = !passing.has(condition.type) && !deciding.has(condition.type);
+    const isLatched = before?.status === 'True' && mayLatch && condition.status !== 'True';
     return isLatched ? before : dated(run, condition, now);
   });
 }
 
 /** Present only while they are True. */
 const passing: ReadonlySet<string> = new Set(['Reconciling', 'Stalled']);
+
+/** A run whose conditions are still being made has no verdict yet: one that stands there was written by somebody else. */
+const deciding: ReadonlySet<string> = new Set(['Finished', 'Succeeded']);
 
 function dated(run: RunObject, { type, status, reason, message }: Condition, now: Date): StatusCondition {
   const before = conditionOf(run, type);
