@@ -37,7 +37,8 @@ export async function keepResult(
   // The closing bracket on a line of its own: the query may end in a comment.
   const columns = await engine.rows<{ name: string; type: string }>(`DESCRIBE (${sql}\n)`, options);
   await createTable(engine, table, options);
-  await engine.execute(`INSERT INTO ${table} ${resultQuery(sql, columns, writing)}`, options);
+  // In one thread: with more, sums of floats, ties and whatever else depends on the order of rows would come out otherwise each time.
+  await engine.execute(`INSERT INTO ${table} ${resultQuery(sql, columns, writing)}, max_threads = 1`, options);
   return { table, columns };
 }
 

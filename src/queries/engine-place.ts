@@ -1,22 +1,35 @@
-import { checkQuery, friendlySql, referencesOf, viewName, withViews } from '../compare/query-sql.ts';
+import {
+  checkQuery,
+  friendlySql,
+  referencesOf,
+  type TableReference,
+  viewName,
+  withViews,
+} from '../compare/query-sql.ts';
 import { keepResult } from '../compare/result-sets.ts';
 import type { Engine, QueryOptions } from '../engine/engine.ts';
 import { quoteIdentifier } from '../engine/sql.ts';
+import type { Relation } from '../lake/relation.ts';
 import { ParityError, toParityError } from '../support/error.ts';
 import { inEngine } from './errors.ts';
 import type { PlacedQuery, QueryPlace } from './place.ts';
 
-/** The task's own engine. `writing`: values as the engine writes them, or as PostHog does, to be compared with what it gave. */
-export function enginePlace(
-  engine: Engine,
-  { signal, writing }: { readonly signal: AbortSignal; readonly writing: 'Engine' | 'PostHog' },
-): QueryPlace {
+export interface EnginePlaceOptions {
+  readonly signal: AbortSignal;
+  /** Values as the engine writes them, or as PostHog does, to be compared with what it gave. */
+  readonly writing: 'Engine' | 'PostHog';
+  /** Columns by whose values a table's rows are put in order before the query reads them; left out: they come as they lie in the files. */
+  readonly orderOf?: (reference: TableReference) => Promise<readonly string[]>;
+}
+
+/** The task's own engine. */
+export function enginePlace(engine: Engine, { signal, writing, orderOf }: EnginePlaceOptions): QueryPlace {
   const optionsOf = (query: PlacedQuery): QueryOptions => ({ signal, timeoutMs: query.timeoutSeconds * 1000 });
   return {
     title: 'the embedded engine',
     async prepare(query, { database, relationOf }) {
       for (const reference of referencesOf(query.text)) {
-        const relation = await relationOf(reference);
+        const relation = ordered(await relationOf(reference), (await orderOf?.(reference)) ?? []);
         const name = `${quoteIdentifier(database)}.${quoteIdentifier(viewName(reference))}`;
         await engine.execute(`CREATE OR REPLACE VIEW ${name} AS ${friendlySql(relation)}`, { signal });
       }
@@ -35,6 +48,16 @@ export function enginePlace(
         return { failed: withAdvice(error, writing, word) };
       }
     },
+  };
+}
+
+/** By a hash of the values as text: the same order for the same rows, also where a column is wider on one side. */
+function ordered(relation: Relation, columns: readonly string[]): Relation {
+  if (columns.length === 0) return relation;
+  const texts = columns.map((column) => `toString(side.${quoteIdentifier(column)})`);
+  return {
+    ...relation,
+    sql: `SELECT side.* FROM (${relation.sql}) AS side ORDER BY xxh3_128(tuple(${texts.join(', ')}))`,
   };
 }
 

@@ -28,10 +28,22 @@ describe('the query task', () => {
         'old',
         `SELECT 1 AS id, CAST(-50000, 'Int32') AS raw, ${days('1900-01-01')} AS day`,
       );
+    // The same rows in another order, of other integers, and with a column that is not compared.
+    const tied = (type: string): string =>
+      `SELECT to${type}(number) AS id, ['AA', 'UA'][1 + number % 2] AS carrier, [1e16, 1, -1e16, 0.1][1 + number % 4] AS amount FROM numbers(1000)`;
+    await writeTable(bench, 'one', 'tied', `${tied('Int32')} ORDER BY number`);
+    await writeTable(bench, 'two', 'tied', `SELECT *, 1 AS more FROM (${tied('Int64')}) ORDER BY sipHash64(id)`);
+    await writeTable(bench, 'one', 'nearly_tied', `${tied('Int32')} ORDER BY number`);
+    await writeTable(
+      bench,
+      'two',
+      'nearly_tied',
+      `SELECT if(id = 7, 8, id) AS id, carrier, if(id = 7, 2, amount) AS amount FROM (${tied('Int32')}) ORDER BY sipHash64(id)`,
+    );
   });
   after(() => bench.close());
 
-  const tables = ['flights', 'airlines', 'old'].map((name) => ({ name }));
+  const tables = ['flights', 'airlines', 'old', 'tied', 'nearly_tied'].map((name) => ({ name }));
   const run = async (query: Partial<ResolvedQuery> & { sql: string }, values: 'Masked' | 'Shown' = 'Shown') => {
     const full = { name: 'q', expect: { sameAs: 'Baseline' }, timeoutSeconds: 60, ...query } as const;
     const input = {
@@ -87,6 +99,25 @@ describe('the query task', () => {
       sql: 'SELECT carrier FROM {{airlines}} ORDER BY carrier = (SELECT argMin(carrier, id > 11 ? 0 : 1) FROM {{flights}} WHERE id IN (1, 12))',
     });
     assert.match(result.message, /same rows in another order/);
+  });
+
+  const unordered = [
+    'SELECT sum(amount) FROM {{tied}}',
+    'SELECT id FROM {{tied}} ORDER BY carrier',
+    'SELECT id FROM {{tied}} ORDER BY carrier LIMIT 3',
+    'SELECT id FROM {{tied}} LIMIT 3',
+    'SELECT any(id), groupArray(id) FROM {{tied}}',
+  ];
+  for (const sql of unordered)
+    it(`does not depend on the order of a table's rows: ${sql}`, async () => {
+      const { result } = await run({ sql });
+      assert.include(result, { outcome: 'Equal', message: '', baselineDigest: result.candidateDigest });
+    });
+
+  it('finds one row of a table in another order', async () => {
+    const { result } = await run({ sql: 'SELECT id FROM {{nearly_tied}} ORDER BY carrier' });
+    assert.equal(result.outcome, 'Different');
+    assert.equal((await run({ sql: 'SELECT sum(amount) FROM {{nearly_tied}}' })).result.outcome, 'Different');
   });
 
   it('masks samples', async () => {
