@@ -39,6 +39,9 @@ is_up() {
 # Where pods meet this machine.
 bridge() {
   ip link add parity0 type bridge 2>/dev/null || ip link show parity0 >/dev/null || die "no bridge parity0 could be made"
+  # An address of its own, as its IP would have it. Else it has that of one of its ports, and when that pod ends the others send what is for this machine to
+  # nobody for up to a minute, until their neighbour tables are refreshed.
+  ip link set parity0 address 0a:58:0a:58:00:01
   ip addr replace $node_ip/24 dev parity0
   ip link set parity0 up
 }
