@@ -493,6 +493,20 @@ const SCENARIOS: readonly Case[] = [
     'run.yaml:28:49: spec.scenario[d].compare.baseline.location: found "s3://", which names no bucket; write s3://bucket/prefix',
   ],
   [
+    'a comparison of equals that are spelt in two ways',
+    scenario(
+      FULL,
+      COMPARE,
+      '{ name: d, compare: { baseline: { location: "file:v" }, candidate: { location: "delta:file:///work/v/" } } }',
+    ),
+    'run.yaml:28:16: spec.scenario[d].compare: both sides are location "file:///work/v"; compare two different ones',
+  ],
+  [
+    'a comparison with what the snapshot is taken from',
+    scenario(FULL, COMPARE, '{ name: d, compare: { candidate: { location: "file:lake" } } }'),
+    'run.yaml:28:50: spec.scenario[d].compare.candidate.location: this is where the snapshot of table "planes" is taken from, so it would be compared with itself; name other tables, or the version to compare with by tables[].version',
+  ],
+  [
     'a comparison of equals',
     scenario(FULL, COMPARE, '{ name: d, compare: { candidate: { snapshot: {} } } }'),
     'run.yaml:28:16: spec.scenario[d].compare: both sides are the snapshot; compare two different ones',

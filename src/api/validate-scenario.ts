@@ -1,7 +1,8 @@
 import type { RunSpec } from './generated/types.ts';
+import { isLocationInside, splitFormat } from './locations.ts';
 import { placeholdersOf } from './placeholders.ts';
 import type { Finding, Path } from './problem.ts';
-import type { ResolvedSpec, ResolvedStep, Side } from './resolved.ts';
+import type { ResolvedSpec, ResolvedStep, ResolvedStorage, Side } from './resolved.ts';
 import { suggestion } from './suggest.ts';
 
 /**
@@ -93,9 +94,44 @@ function validateAdvance(walk: Walk, path: Path): void {
 
 function validateCompare(walk: Walk, compare: CompareStep, path: Path): void {
   for (const name of ['baseline', 'candidate'] as const) validateSide(walk, compare[name], [...path, name]);
-  if (sideText(compare.baseline) === sideText(compare.candidate)) {
+  if (isSameSide(compare.baseline, compare.candidate, walk.spec)) {
     note(walk, path, `both sides are ${sideText(compare.baseline)}; compare two different ones`);
   }
+  for (const [name, other] of [
+    ['baseline', 'candidate'],
+    ['candidate', 'baseline'],
+  ] as const) {
+    const table = 'snapshot' in compare[other] ? ownTable(compare[name], walk.spec) : undefined;
+    if (table === undefined) continue;
+    const message = `this is where the snapshot of table "${table}" is taken from, so it would be compared with itself; name other tables, or the version to compare with by tables[].version`;
+    note(walk, [...path, name, 'location'], message);
+  }
+}
+
+function isSameSide(one: Side, other: Side, { workspace }: ResolvedSpec): boolean {
+  if (!('location' in one && 'location' in other)) return sideText(one) === sideText(other);
+  const [format, another] = [splitFormat(one.location).format, splitFormat(other.location).format];
+  // One folder may hold a table in two formats.
+  if (format !== another && format !== '' && another !== '') return false;
+  return isSamePlace({ ...workspace, ...placeOf(one.location) }, { ...workspace, ...placeOf(other.location) });
+}
+
+/** A table that a side's location has in the very place where the snapshot, at no version but the latest, is taken from. */
+function ownTable(side: Side, { snapshot, workspace }: ResolvedSpec): string | undefined {
+  if (!('location' in side) || !['', 'delta:'].includes(splitFormat(side.location).format)) return undefined;
+  const own = snapshot.tables.find(({ name, path, version }) => {
+    const table = { ...workspace, ...placeOf(side.location, name) };
+    return version === undefined && isSamePlace(table, { ...snapshot, ...placeOf(snapshot.location, path) });
+  });
+  return own?.name;
+}
+
+function placeOf(location: string, below = ''): { readonly location: string } {
+  return { location: `${splitFormat(location).place.replace(/\/+$/, '')}/${below}`.replace(/\/+$/, '') };
+}
+
+function isSamePlace(one: ResolvedStorage, other: ResolvedStorage): boolean {
+  return isLocationInside(one, other) && isLocationInside(other, one);
 }
 
 function validateSide(walk: Walk, side: Side, path: Path): void {
