@@ -13,7 +13,7 @@ export function validateQueries(spec: ResolvedSpec): Finding[] {
     if ('inherited' in query) return validateInherited(query.inherited, spec, [...path, 'inherited']);
     const findings =
       'sql' in query
-        ? [...placeholderFindings(query.sql, spec, [...path, 'sql']), ...readsNothing(query.sql, [...path, 'sql'])]
+        ? [...placeholderFindings(query.sql, spec, [...path, 'sql']), ...sqlFindings(query.sql, [...path, 'sql'])]
         : validateHogQl(query.hogql, spec, [...path, 'hogql']);
     return [...findings, ...validateRows(query, path)];
   });
@@ -27,9 +27,14 @@ function placeholderFindings(text: string, spec: ResolvedSpec, path: Path): Find
 }
 
 /** HogQL may read PostHog's own tables; SQL has only those of the run. */
-function readsNothing(text: string, path: Path): Finding[] {
-  if (placeholdersOf(text).length > 0) return [];
-  return [{ path, message: 'reads no table of the run, so it would pass whatever the data; write {{table}} for one' }];
+function sqlFindings(text: string, path: Path): Finding[] {
+  const outline = outlineOf(text);
+  const restless = restlessFunction(outline);
+  const readsNothing = 'reads no table of the run, so it would pass whatever the data; write {{table}} for one';
+  return [
+    ...(placeholdersOf(text).length > 0 ? [] : [{ path, message: readsNothing }]),
+    ...(restless === undefined ? [] : [{ path, message: `calls ${restless}(), which gives another result each time` }]),
+  ];
 }
 
 function validateHogQl(hogql: HogQlCase['hogql'], spec: ResolvedSpec, path: Path): Finding[] {
