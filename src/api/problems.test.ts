@@ -454,6 +454,11 @@ const SCENARIOS: readonly Case[] = [
     'run.yaml:8:9: spec.snapshot.tables[flights]: no step compares this table and no query reads it; add a compare step, or remove it',
   ],
   [
+    'a last sync of which queries read one table only',
+    `${scenario(FULL, COMPARE, ADVANCE, INCREMENTAL, '{ name: q, query: {} }')}  queries: [{ name: q, sql: "from {{flights}}", expect: { sameAs: Baseline } }]\n`,
+    'run.yaml:29:16: spec.scenario[i].sync: no later step looks at what pipeline "candidate" landed here of "planes"; put a compare step after this one',
+  ],
+  [
     'a pipeline that queries pass over',
     `${scenario(FULL, '{ name: c, compare: { candidate: { pipeline: candidate } } }', '{ name: q, query: {} }').replace('    - name: candidate', '    - { name: other, reference: {} }\n    - name: candidate')}  queries: [{ name: q, sql: "from {{planes}}", expect: { sameAs: Baseline } }]\n`,
     'run.yaml:27:16: spec.scenario[f].sync: no later step looks at what pipeline "other" landed here; put a compare step after this one',

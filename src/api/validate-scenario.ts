@@ -2,7 +2,7 @@ import type { RunSpec } from './generated/types.ts';
 import { isLocationInside, splitFormat } from './locations.ts';
 import { placeholdersOf } from './placeholders.ts';
 import type { Finding, Path } from './problem.ts';
-import type { ResolvedSpec, ResolvedStep, ResolvedStorage, Side } from './resolved.ts';
+import type { ResolvedSpec, ResolvedStep, ResolvedStorage, ResolvedTable, Side } from './resolved.ts';
 import { suggestion } from './suggest.ts';
 
 /**
@@ -23,18 +23,27 @@ export function validateScenario(spec: ResolvedSpec, run: RunSpec): Finding[] {
   ];
 }
 
+interface LastSync {
+  readonly path: Path;
+  readonly wasAdvanced: boolean;
+  /** By a comparison, which is of every table. */
+  isCompared: boolean;
+  /** By queries, each of some tables. */
+  readonly queries: Set<string>;
+}
+
 /** What is known at one point of the scenario. */
 interface Walk {
   readonly spec: ResolvedSpec;
   readonly findings: Finding[];
   /** By pipeline: its last sync. */
-  readonly synced: Map<string, { step: string; path: Path; wasAdvanced: boolean; isLookedAt: boolean }>;
+  readonly synced: Map<string, LastSync>;
   isAdvanced: boolean;
   advances: number;
 }
 
 function validateStep(walk: Walk, step: ResolvedStep, path: Path): void {
-  if ('sync' in step) validateSync(walk, step.name, step.sync, [...path, 'sync']);
+  if ('sync' in step) validateSync(walk, step.sync, [...path, 'sync']);
   else if ('advance' in step) validateAdvance(walk, [...path, 'advance']);
   else if ('compare' in step) validateCompare(walk, step.compare, [...path, 'compare']);
   else validateQueryStep(walk, step.query.names, [...path, 'query']);
@@ -43,7 +52,7 @@ function validateStep(walk: Walk, step: ResolvedStep, path: Path): void {
 type SyncStep = Extract<ResolvedStep, { readonly sync: unknown }>['sync'];
 type CompareStep = Extract<ResolvedStep, { readonly compare: unknown }>['compare'];
 
-function validateSync(walk: Walk, step: string, sync: SyncStep, path: Path): void {
+function validateSync(walk: Walk, sync: SyncStep, path: Path): void {
   const names = walk.spec.pipelines.map(({ name }) => name);
   if (names.length === 0) note(walk, path, 'there is no pipeline to sync; add one to spec.pipelines');
   if (walk.spec.sources.length === 0) note(walk, path, 'there is no source to sync from; add one to spec.sources');
@@ -56,7 +65,7 @@ function validateSync(walk: Walk, step: string, sync: SyncStep, path: Path): voi
       const message = `pipeline "${pipeline}" has not been synced before; put a step with mode Full before this one`;
       note(walk, [...path, 'mode'], message);
     }
-    walk.synced.set(pipeline, { step, path, wasAdvanced: walk.isAdvanced, isLookedAt: false });
+    walk.synced.set(pipeline, { path, wasAdvanced: walk.isAdvanced, isCompared: false, queries: new Set() });
   });
   if (sync.mode === 'Incremental') validateIncremental(walk, path);
 }
@@ -148,7 +157,7 @@ function validateSide(walk: Walk, side: Side, path: Path): void {
       `the sources were advanced after pipeline "${side.pipeline}" was last synced; put a sync step before this one`,
     );
   }
-  if (synced !== undefined) synced.isLookedAt = true;
+  if (synced !== undefined) synced.isCompared = true;
 }
 
 /** Queries run on the sides of the comparison nearest before them, else nearest after, else on every pipeline (src/run/scenario.ts). */
@@ -167,7 +176,8 @@ function validateQueryStep(walk: Walk, queries: readonly string[], path: Path): 
     walk.spec.scenario.slice(0, index).findLast((step) => 'compare' in step) ??
     walk.spec.scenario.slice(index).find((step) => 'compare' in step);
   for (const [pipeline, synced] of walk.synced)
-    if (nearest === undefined || !('compare' in nearest) || isSide(pipeline, nearest.compare)) synced.isLookedAt = true;
+    if (nearest === undefined || !('compare' in nearest) || isSide(pipeline, nearest.compare))
+      for (const query of queries) synced.queries.add(query);
 }
 
 function isSide(pipeline: string, { baseline, candidate }: CompareStep): boolean {
@@ -184,12 +194,28 @@ function unlookedAt(walk: Walk): Finding[] {
       },
     ];
   }
-  return [...walk.synced]
-    .filter(([, { isLookedAt }]) => !isLookedAt)
-    .map(([pipeline, { path }]) => ({
-      path,
-      message: `no later step looks at what pipeline "${pipeline}" landed here; put a compare step after this one`,
-    }));
+  return [...walk.synced].flatMap(([pipeline, { path, isCompared, queries }]): Finding[] => {
+    if (isCompared) return [];
+    if (queries.size === 0) {
+      const message = `no later step looks at what pipeline "${pipeline}" landed here; put a compare step after this one`;
+      return [{ path, message }];
+    }
+    // Without any comparison each table is named by itself.
+    const unread = walk.spec.scenario.some((step) => 'compare' in step) ? unreadBy(queries, walk.spec) : [];
+    if (unread.length === 0) return [];
+    const tables = unread.map(({ name }) => `"${name}"`).join(', ');
+    const message = `no later step looks at what pipeline "${pipeline}" landed here of ${tables}; put a compare step after this one`;
+    return [{ path, message }];
+  });
+}
+
+/** Tables that none of the queries reads. What inherited queries read is not known yet. */
+function unreadBy(names: ReadonlySet<string>, { queries, snapshot }: ResolvedSpec): readonly ResolvedTable[] {
+  const own = queries.filter(({ name }) => names.has(name));
+  if (own.length === 0 || own.some((query) => 'inherited' in query)) return [];
+  const texts = own.map((query) => ('sql' in query ? query.sql : 'hogql' in query ? query.hogql.query : ''));
+  const read = new Set(texts.flatMap(placeholdersOf).map(({ table }) => table));
+  return snapshot.tables.filter(({ name }) => !read.has(name));
 }
 
 /** Queries and pipelines that no step uses. A run that gives its own scenario may leave out what its plan offers. */
@@ -241,21 +267,11 @@ function tablesWithoutSource(spec: ResolvedSpec): Finding[] {
 /** Where no step compares, which is every table at once, each table has to be in a query that runs. What inherited queries read is not known yet. */
 function unreadTables(spec: ResolvedSpec): Finding[] {
   const names = new Set(spec.scenario.flatMap((step) => ('query' in step ? step.query.names : [])));
-  const queries = spec.queries.filter(({ name }) => names.has(name));
-  const isOpen = queries.length === 0 || queries.some((query) => 'inherited' in query);
-  if (isOpen || spec.scenario.some((step) => 'compare' in step)) return [];
-  const texts = queries.map((query) => ('sql' in query ? query.sql : 'hogql' in query ? query.hogql.query : ''));
-  const read = new Set(texts.flatMap(placeholdersOf).map(({ table }) => table));
-  return spec.snapshot.tables.flatMap(({ name }, index) =>
-    read.has(name)
-      ? []
-      : [
-          {
-            path: ['spec', 'snapshot', 'tables', index],
-            message: 'no step compares this table and no query reads it; add a compare step, or remove it',
-          },
-        ],
-  );
+  if (spec.scenario.some((step) => 'compare' in step)) return [];
+  return unreadBy(names, spec).map(({ name }) => ({
+    path: ['spec', 'snapshot', 'tables', spec.snapshot.tables.findIndex((table) => table.name === name)],
+    message: 'no step compares this table and no query reads it; add a compare step, or remove it',
+  }));
 }
 
 function sideText(side: Side): string {
