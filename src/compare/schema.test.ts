@@ -196,12 +196,22 @@ describe('comparing schemas', () => {
       { ...defaults, columns: [{ table: 't', column: 'v', rename: 'id' }] },
       /column id would be compared with both id and v/,
     ],
+    [
+      'a rename to what PostHog calls another column',
+      { ...defaults, profile: 'PostHog', columns: [{ table: 't', column: 'v', rename: 'foo_bar' }] },
+      /column foo_bar would be compared with both v and Foo Bar/,
+    ],
+    [
+      'a tolerance that no decimal beside the column could hold',
+      { ...defaults, columns: [{ table: 't', column: 'wide', tolerance: '1e60' }] },
+      /1e60 is no tolerance for the column wide/,
+    ],
     ['a setting of no column', { ...defaults, columns: [{ table: 't', column: 'nope', rename: 'x' }] }, /names nope/],
     ['a cursor that is not there', { ...defaults, cursor: 'nope' }, /cursor nope/],
   ];
   for (const [title, options, message] of refused)
     it(`refuses ${title}`, async () => {
-      const side = relationOf({ id, v }, [[1, 'a']]);
+      const side = relationOf({ id, v, 'Foo Bar': v, wide: decimal(38, 18) }, [[1, 'a', 'a', 1]]);
       const error = await compareRelations(engine, side, side, options).catch((e: unknown) => e);
       assert.propertyVal(error, 'code', 'InvalidSpec');
       assert.match(String(error), message);

@@ -50,17 +50,23 @@ export interface ComparisonPlan {
  */
 export function planComparison(baseline: Relation, candidate: Relation, options: PlanOptions): ComparisonPlan {
   const settings = new Map(options.columns.filter((c) => c.table === options.table).map((c) => [c.column, c]));
-  checkNames(baseline, candidate, options, settings);
   const isIgnored = (name: string): boolean => settings.get(name)?.ignore === true;
   const partners = new Map(candidate.columns.map((field) => [field.name, field]));
   const isPostHog = options.profile === 'PostHog';
   const landedAs = isPostHog ? postHogNames(baseline.columns.map(({ name }) => name)) : undefined;
+  const partnerOf = (name: string): string => settings.get(name)?.rename ?? landedAs?.get(name) ?? name;
+  checkNames(baseline, candidate, options, settings);
+  checkPartners(
+    baseline.columns.map(({ name }) => name).filter((name) => !isIgnored(name)),
+    partnerOf,
+    options.table,
+  );
   const columns: PlannedColumn[] = [];
   const differences: SchemaDifference[] = [];
   const taken = new Set<string>();
 
   for (const field of baseline.columns) {
-    const partnerName = settings.get(field.name)?.rename ?? landedAs?.get(field.name) ?? field.name;
+    const partnerName = partnerOf(field.name);
     taken.add(partnerName);
     if (isIgnored(field.name)) continue;
     const partner = partners.get(partnerName);
@@ -138,15 +144,13 @@ function checkNames(
       },
     );
   }
-  checkRenames(baseline, table, settings);
 }
 
 /** A column of the candidate that stood for two of the baseline would hide that one of them is not there. */
-function checkRenames(baseline: Relation, table: string, settings: ReadonlyMap<string, ComparisonColumn>): void {
+function checkPartners(compared: readonly string[], partnerOf: (name: string) => string, table: string): void {
   const partners = new Map<string, string>();
-  const compared = baseline.columns.filter(({ name }) => settings.get(name)?.ignore !== true);
-  for (const { name } of compared) {
-    const partner = settings.get(name)?.rename ?? name;
+  for (const name of compared) {
+    const partner = partnerOf(name);
     const other = partners.get(partner);
     if (other !== undefined)
       throw new ParityError(
@@ -259,7 +263,9 @@ function toleranceOf(
     );
   const text = plainDecimal(setting.tolerance);
   const integerDigits = type.kind === 'decimal' ? type.precision - type.scale : 20;
-  if (text === undefined || scaleOf(text) + integerDigits > 75)
+  const scale = Math.max(type.kind === 'decimal' ? type.scale : 0, scaleOf(text ?? ''));
+  const mostDigits = Math.max(integerDigits, text?.split('.')[0]?.length ?? 0);
+  if (text === undefined || (type.kind === 'float' ? scale : scale + mostDigits) > 75)
     throw new ParityError(
       'InvalidSpec',
       `Comparing ${table}: ${setting.tolerance} is no tolerance for the column ${setting.column}.`,
