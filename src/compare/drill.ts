@@ -13,7 +13,7 @@ import { engineType } from './types.ts';
  * | class          | `missing`, `extra`, `changed`, `duplicate`                                                       |
  * | is_copy        | the candidate's row equals another row of its key                                                |
  * | in_base        | the key is in the base                                                                           |
- * | is_base        | the candidate's rows of the key are exactly the base's (both may have none)                      |
+ * | is_base        | the candidate's rows of the key are the base's (both may have none)                              |
  * | b0…, d0…, a0…  | values of the baseline, the candidate and the base; NULL where there is no row (a: only with a base) |
  * | x, ax          | cursor of the baseline's and of the base's row                                                   |
  */
@@ -223,10 +223,18 @@ function withBase({ rows }: WorkTables, { plan, sides }: DrillInput, paired: str
   const base = `
     SELECT kh AS akh, count() AS na, sum(rh) AS ha, any(x) AS ax, ${plan.columns.map((c, i) => `any(${c.alias}) AS a${i}`).join(', ')}
     FROM ${rows} WHERE side = 2 GROUP BY kh`;
+  const isSame = 'ifNull(na, 0) = nc AND ifNull(ha, 0) = ifNull(hc, 0)';
   return `
-    SELECT ${pair}, isNotNull(akh) AS in_base, ifNull(na, 0) = nc AND ifNull(ha, 0) = ifNull(hc, 0) AS is_base, x, ax,
+    SELECT ${pair}, isNotNull(akh) AS in_base, (${isSame})${withinTolerance(plan)} AS is_base, x, ax,
       ${columns('b')}, ${columns('d')}, ${columns('a')}
     FROM (${paired}) AS p LEFT JOIN (${base}) AS base ON p.kh = base.akh`;
+}
+
+/** A value that lands within its tolerance is the base's too, where one row can be held against one. */
+function withinTolerance({ columns }: ComparisonPlan): string {
+  if (columns.every((column) => column.tolerance === undefined)) return '';
+  const isWithin = columns.map((column, i) => isEqualCell(column, `a${i}`, `d${i}`)).join(' AND ');
+  return ` OR (ifNull(na, 0) = 1 AND nc = 1 AND ic AND ${isWithin})`;
 }
 
 /** Pairs whose cells are all within their tolerances are equal rows. */

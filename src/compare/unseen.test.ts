@@ -111,6 +111,33 @@ describe('what a cursor cannot see', () => {
     assert.equal(result.columns[1]?.causes[0]?.rule, 'StaleValue');
   });
 
+  it('takes what landed within the tolerance for the row of the base', async () => {
+    const rounded: TableSpec = { id: { kind: 'long' }, v: { kind: 'double' }, at: { kind: 'timestamp' } };
+    const table = (rows: Row[]) => relationOf(rounded, [[0, 0, 100], ...rows]);
+    const base = table([
+      [1, 0.1, 5],
+      [2, 0.1, 5],
+      [3, 0.1, 5],
+    ]);
+    const baseline = table([
+      [2, 0.5, 5],
+      [3, 0.5, 5],
+    ]);
+    // A deleted row and an update that its cursor does not show, both rounded; and a value that neither version has.
+    const candidate = table([
+      [1, 0.101, 5],
+      [2, 0.101, 5],
+      [3, 0.3, 5],
+    ]);
+    const result = await compareRelations(engine, baseline, candidate, {
+      ...defaults,
+      columns: [{ table: 't', column: 'v', tolerance: '0.01' }],
+      unseen: { base, cursor: 'at', bound: 'Inclusive', policy: 'Expected' },
+    });
+    assert.equal(result.differences, 1);
+    assert.include(result.unseen, { deleted: 1, unmovedCursor: 1, total: 2 });
+  });
+
   it('compares with the base although it does not have a new column yet', async () => {
     const { at, id, v } = { id: { kind: 'long' }, v: { kind: 'string' }, at: { kind: 'timestamp' } } as const;
     const wide: TableSpec = { id, v, at, added: { kind: 'integer' } };
