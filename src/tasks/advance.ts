@@ -23,6 +23,7 @@ export interface AdvancedTable {
   readonly digest: string;
   /** Rows that went and came; an update is one of each. Null where an earlier attempt had done it. */
   readonly applied: { readonly deleted: number; readonly inserted: number } | null;
+  readonly notes: readonly string[];
 }
 
 /**
@@ -52,6 +53,8 @@ export const runAdvance: TaskHandler<AdvanceDetail> = async (context) => {
   return { summary: { tables: tables.length, rows }, detail: { source: input.source, tables } };
 };
 
+const unchanged = 'its base version has the same rows as the other, so an incremental sync had nothing to do';
+
 async function advanceTable(
   context: TaskContext,
   engine: Engine,
@@ -68,10 +71,11 @@ async function advanceTable(
 
   const now = await digestSource(engine, source.session, table, report);
   const wanted = await rowDigest(engine, target, { signal: context.signal });
-  if (now.digest === wanted.digest) return { name, ...now, applied: null };
-
   const padded = withColumns(base, target.columns);
   const before = await rowDigest(engine, padded, { signal: context.signal });
+  const notes = before.digest === wanted.digest ? [unchanged] : [];
+  if (now.digest === wanted.digest) return { name, ...now, applied: null, notes };
+
   if (now.digest !== before.digest) throw neither(name, source);
   const part = await snapshotDifference(context, engine, name, options);
   const from = withColumns(part.base, target.columns);
@@ -79,7 +83,7 @@ async function advanceTable(
   const applied = await source.session.apply(engine, table, changes, report);
   const proof = await proveEqual(engine, source.session, table, target, report);
   context.progress({ table: name, rows: proof.rows, totalRows: proof.rows });
-  return { name, ...proof, applied };
+  return { name, ...proof, applied, notes };
 }
 
 function refuseChangedTypes(name: string, base: Relation, target: Relation): void {

@@ -41,6 +41,7 @@ describe('the compare task', () => {
           tables: [
             { name: 'flights', key },
             { name: 'planes', key: ['tailnum'] },
+            { name: 'empty', key: ['id'] },
           ],
           comparison,
         },
@@ -78,6 +79,16 @@ describe('the compare task', () => {
     const columns = [{ table: 'planes', column: 'seats', rename: 'places' }];
     const { summary } = await run(['planes'], { maxDifferences: 1_000, columns });
     assert.equal(summary.differing, 1);
+  });
+
+  it('says of tables without a row that there was nothing to compare', async () => {
+    for (const side of ['one', 'two']) await writeTable(bench, side, 'empty', 'SELECT toInt64(1) AS id WHERE 0');
+    const { summary, detail } = await run(['empty', 'planes']);
+    assert.equal(summary.differences, 0);
+    assert.deepEqual(
+      detail.tables.map(({ notes }) => notes),
+      [['no side has a row: only the columns were compared'], []],
+    );
   });
 
   it('names the table of an error', async () => {

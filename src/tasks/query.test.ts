@@ -58,7 +58,7 @@ describe('the query task', () => {
     );
     const [result] = detail.queries;
     if (result === undefined) throw new Error('no result');
-    return { summary, result };
+    return { summary, result, notes: detail.notes };
   };
   const failure = (query: Partial<ResolvedQuery> & { sql: string }): Promise<unknown> =>
     run(query).catch((e: unknown) => e);
@@ -67,6 +67,13 @@ describe('the query task', () => {
     const { result } = await run({ sql: 'SELECT carrier, count() AS n FROM {{airlines}} GROUP BY carrier' });
     assert.include(result, { name: 'q', outcome: 'Equal', message: '', baselineRows: 2, candidateRows: 2 });
     assert.equal(result.baselineDigest, result.candidateDigest);
+  });
+
+  it('says of a result without a row on either side that it shows little', async () => {
+    const { result, notes } = await run({ sql: "SELECT name FROM {{airlines}} WHERE carrier = 'nobody'" });
+    assert.equal(result.outcome, 'Equal');
+    assert.deepEqual(notes, ['query q: its result has no row on either side, so it shows little']);
+    assert.deepEqual((await run({ sql: 'SELECT name FROM {{airlines}}' })).notes, []);
   });
 
   it('joins tables and shows the rows that differ', async () => {

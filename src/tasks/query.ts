@@ -191,6 +191,8 @@ class QueryWork {
       return { ...(await this.#failedOnCandidate(baseline, candidate.failed, options)), ranIn };
     }
     const compared = await this.#compare(baseline.result, candidate.result, baseline.isOrdered, options);
+    if (compared.outcome === 'Equal' && compared.baselineRows === 0)
+      this.notes.push(`query ${query.name}: its result has no row on either side, so it shows little`);
     const isInEngine = 'sql' in query && query.clickhouse === undefined;
     const isSettled = compared.outcome === 'Equal' || !isInEngine;
     return { ...(isSettled ? compared : await this.#inOneOrder(placed, compared)), ranIn };

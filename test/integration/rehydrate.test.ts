@@ -88,6 +88,10 @@ for (const engine of ['Postgres', 'MySQL', 'Snowflake'] as const) {
           ['not_a_key', 25_994, { deleted: 72, inserted: 729 }],
         ],
       );
+      assert.deepEqual(
+        detail.tables.flatMap(({ notes }) => notes),
+        [],
+      );
       const context = run.context({ kind: 'advance', step: 'to-version', source: 'shop', tables: names });
       for (const { name, digest } of detail.tables) {
         const target = await snapshotRelation(context, run.engine, name, 'Target', { source: 'shop' });
@@ -217,3 +221,25 @@ async function execute(engine: ResolvedSource['engine'], connection: Connection,
     }
   }
 }
+
+describe('advancing a table that says the same at its base', function () {
+  this.timeout(60_000);
+  let run: SourceRun;
+  before(async () => {
+    // Between the two a column was added, and no row.
+    const same = tableSpec('planes', { baseVersion: '4', version: '5', key: ['tailnum'] });
+    run = await openSourceRun('Postgres', [same], []);
+  });
+  after(() => run?.close());
+
+  it('says that an incremental sync had nothing to do, also when it is done again', async () => {
+    await runRehydrate(run.context({ kind: 'rehydrate', source: 'shop', tables: ['planes'] }));
+    const input = { kind: 'advance', step: 'to-version', source: 'shop', tables: ['planes'] } as const;
+    for (const _ of [1, 2]) {
+      const { detail } = await runAdvance(run.context(input));
+      assert.deepEqual(detail.tables[0]?.notes, [
+        'its base version has the same rows as the other, so an incremental sync had nothing to do',
+      ]);
+    }
+  });
+});
