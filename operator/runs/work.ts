@@ -134,8 +134,11 @@ async function prepareReport(scope: Scope, store: ObjectStore, view: View, task:
   return state.isCancelled ? { ...task, timeoutSeconds: Math.min(task.timeoutSeconds, cancelledReportSeconds) } : task;
 }
 
-function leftMs(attempt: number, latest: Attempt | undefined, now: Date): number {
+/** How long the attempt of a task is put off, in ms; none if not above 0. */
+export function leftMs(attempt: number, latest: Attempt | undefined, now: Date): number {
   if (attempt < 2 || latest?.endedAt === undefined) return 0;
   const waitMs = Math.min(retryMaxMs, retryBaseMs * 2 ** (attempt - 2));
-  return latest.endedAt.getTime() + waitMs - now.getTime();
+  const left = latest.endedAt.getTime() + waitMs - now.getTime();
+  // Its end is told by another machine, whose clock may be ahead: nobody waits for this one to come there.
+  return left > waitMs ? 0 : left;
 }

@@ -141,10 +141,11 @@ async function record(folder: string, identity: ProcessIdentity): Promise<boolea
 }
 
 async function endProcess(identity: ProcessIdentity, graceMs: number, signal?: AbortSignal): Promise<void> {
-  const deadline = Date.now() + graceMs;
+  // A clock that is put back must not keep it.
+  const deadline = performance.now() + graceMs;
   if (graceMs > 0) signalIfAlive(identity, 'SIGTERM');
   while (isAlive(identity)) {
-    if (Date.now() >= deadline) signalIfAlive(identity, 'SIGKILL');
+    if (performance.now() >= deadline) signalIfAlive(identity, 'SIGKILL');
     await delay(20, signal);
   }
 }

@@ -149,7 +149,7 @@ class ExternalSync {
     switch (state.state) {
       case 'Succeeded':
         if (this.#spec.successWhen === undefined) return { kind: 'Done' };
-        return await this.#check({ kind: 'Checking', running, sinceMs: Date.now(), found: '' }, execution);
+        return await this.#check({ kind: 'Checking', running, sinceMs: performance.now(), found: '' }, execution);
       case 'Failed':
         return { kind: 'Failed', error: inTable(state.error, execution) };
       case 'Running': {
@@ -178,7 +178,7 @@ class ExternalSync {
       running: stage.running,
     });
     if (answer.isMet) return { kind: 'Done' };
-    if (Date.now() - stage.sinceMs < check.timeoutSeconds * 1000) return { ...stage, found: answer.found };
+    if (performance.now() - stage.sinceMs < check.timeoutSeconds * 1000) return { ...stage, found: answer.found };
     const error = new ParityError(
       'PipelineFailed',
       `${execution.id} ended well, but successWhen did not hold within ${check.timeoutSeconds} s: ${answer.found}`,

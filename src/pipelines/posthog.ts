@@ -134,7 +134,7 @@ async function startSync(
   const isNew = await context.workspace.putIfAbsent(key, JSON.stringify(before));
   const record: SyncRecord = isNew ? before : JSON.parse((await context.workspace.get(key)).toString('utf8'));
   const triggeredKey = `${key}.triggered`;
-  let triggeredAtMs = (await context.workspace.head(triggeredKey)) === undefined ? undefined : Date.now();
+  let triggeredAtMs = (await context.workspace.head(triggeredKey)) === undefined ? undefined : performance.now();
 
   const observe = async (): Promise<ExecutionState> => {
     const isMine = (job: Job): boolean => isOwn(job) && !record.knownJobs.includes(job.id);
@@ -150,9 +150,9 @@ async function startSync(
       await trigger(spec, remote, schema, table, request.mode);
       jobs.hasChanged();
       ownJobs.hasChanged();
-      triggeredAtMs = Date.now();
+      triggeredAtMs = performance.now();
       await context.workspace.put(triggeredKey, '');
-    } else if (Date.now() - triggeredAtMs > noJobMs) {
+    } else if (performance.now() - triggeredAtMs > noJobMs) {
       const message = `PostHog has accepted the sync of ${table.name} and has begun no job within ${noJobMs / 1000} s`;
       const advice = "See whether a worker of PostHog's polls its queue data-warehouse-task-queue.";
       return { state: 'Failed', error: new ParityError('PipelineFailed', message, { subject: table.name, advice }) };
@@ -307,7 +307,7 @@ class JobList {
   readonly #client: PostHogClient;
   readonly #path: string;
   #asked: Promise<readonly Job[]> | undefined;
-  #askedAtMs = 0;
+  #askedAtMs = Number.NEGATIVE_INFINITY;
   #pauseMs = firstPauseMs;
   #last = '';
 
@@ -318,7 +318,7 @@ class JobList {
   }
 
   async latest(): Promise<readonly Job[]> {
-    const isStale = Date.now() - this.#askedAtMs >= this.#pauseMs;
+    const isStale = performance.now() - this.#askedAtMs >= this.#pauseMs;
     return await (isStale || this.#asked === undefined ? this.#ask() : this.#asked);
   }
 
@@ -328,11 +328,11 @@ class JobList {
 
   hasChanged(): void {
     this.#pauseMs = firstPauseMs;
-    this.#askedAtMs = 0;
+    this.#askedAtMs = Number.NEGATIVE_INFINITY;
   }
 
   async #ask(): Promise<readonly Job[]> {
-    this.#askedAtMs = Date.now();
+    this.#askedAtMs = performance.now();
     const asked = this.#client.get(this.#path).then(jobsOf);
     this.#asked = asked;
     asked.catch(() => {

@@ -131,8 +131,8 @@ function follow(
   startedAtMs: number,
 ): RunningExecution {
   const { workflowId } = handle;
-  let lastAnswerMs = Date.now();
-  let lastQueryMs = 0;
+  let lastAnswerMs = performance.now();
+  let lastQueryMs = Number.NEGATIVE_INFINITY;
   let queried: string | undefined;
   const ask = async (question: string): Promise<unknown> =>
     await call(client, spec, `asking ${workflowId} for ${question}`, () => handle.query(question));
@@ -144,9 +144,13 @@ function follow(
       let found: WorkflowExecutionDescription;
       try {
         found = await call(client, spec, `asking for ${workflowId}`, () => handle.describe());
-        lastAnswerMs = Date.now();
+        lastAnswerMs = performance.now();
       } catch (error) {
-        if (!(error instanceof ParityError) || error.code !== 'Unreachable' || Date.now() - lastAnswerMs > lostMs)
+        if (
+          !(error instanceof ParityError) ||
+          error.code !== 'Unreachable' ||
+          performance.now() - lastAnswerMs > lostMs
+        )
           throw error;
         return { state: 'Running', note: 'the server of Temporal does not answer' };
       }
@@ -158,8 +162,8 @@ function follow(
         await this.cancel(stuck.message);
         return { state: 'Failed', error: stuck };
       }
-      if (spec.temporal.progressQuery !== undefined && Date.now() - lastQueryMs > queryEveryMs) {
-        lastQueryMs = Date.now();
+      if (spec.temporal.progressQuery !== undefined && performance.now() - lastQueryMs > queryEveryMs) {
+        lastQueryMs = performance.now();
         queried = await ask(spec.temporal.progressQuery).then(noteOf, () => queried);
       }
       const note = queried ?? progressOf(found);
@@ -172,13 +176,13 @@ function follow(
 
 /** Asks a workflow to cancel itself, and terminates it where it does not in time. One that has ended, or never was, is no error. */
 export async function endWorkflow(client: Client, handle: WorkflowHandle, why: string, graceMs: number): Promise<void> {
-  const deadline = Date.now() + graceMs;
+  const deadline = performance.now() + graceMs;
   try {
     await client.withDeadline(Date.now() + answerMs, () => handle.cancel());
-    for (let waitMs = 25; Date.now() < deadline; waitMs = Math.min(500, waitMs * 2)) {
+    for (let waitMs = 25; performance.now() < deadline; waitMs = Math.min(500, waitMs * 2)) {
       const { status } = await client.withDeadline(Date.now() + answerMs, () => handle.describe());
       if (status.name !== 'RUNNING') return;
-      await delay(Math.min(waitMs, Math.max(0, deadline - Date.now())));
+      await delay(Math.min(waitMs, Math.max(0, deadline - performance.now())));
     }
     await client.withDeadline(Date.now() + answerMs, () => handle.terminate(`pipeline-parity: ${why}`.slice(0, 500)));
   } catch (error) {

@@ -131,7 +131,7 @@ class Scheduler {
     const before = this.#timings[task.id]?.durationMs ?? 0;
     this.#schedule.onHappening({ type: 'TaskStarted', task, attempt });
     void this.#attempt(task, attempt, stop.signal).then((end) => {
-      const durationMs = Date.now() - startedAt.getTime();
+      const durationMs = Math.max(0, Date.now() - startedAt.getTime());
       this.#timings[task.id] = { startedAt: startedAt.toISOString(), durationMs: before + durationMs };
       this.#running.delete(task.id);
       this.#settle(task, attempt, durationMs, end);
