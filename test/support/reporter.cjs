@@ -16,12 +16,17 @@ class Closing extends reporters.Spec {
     runner.on(Runner.constants.EVENT_TEST_RETRY, (test, error) => this.first.set(test.fullTitle(), error));
     runner.on(Runner.constants.EVENT_TEST_FAIL, (test) => this.first.delete(test.fullTitle()));
     // Mocha would end at once, and leave its servers running: what has begun ends, and tidies up. Asked again, it is at once.
-    for (const signal of ['SIGINT', 'SIGTERM'])
-      process.once(signal, () => {
+    for (const signal of ['SIGINT', 'SIGTERM']) {
+      const onSignal = () => {
+        // A command line that runs in this process, and is meant.
+        if (process.listenerCount(signal) > 1) return;
+        process.off(signal, onSignal);
         process.stdout.write(`\n${signal}: ending after this test\n`);
         this.isInterrupted = true;
         runner.abort();
-      });
+      };
+      process.on(signal, onSignal);
+    }
   }
 
   async done(failures, finish) {
