@@ -18,7 +18,7 @@ export interface EnginePlaceOptions {
   readonly signal: AbortSignal;
   /** Values as the engine writes them, or as PostHog does, to be compared with what it gave. */
   readonly writing: 'Engine' | 'PostHog';
-  /** Columns by whose values a table's rows are put in order before the query reads them; left out: they come as they lie in the files. */
+  /** Columns in whose order, and by whose values in order, the query reads a table; left out: it reads what lies in the files as it lies. */
   readonly orderOf?: (reference: TableReference) => Promise<readonly string[]>;
 }
 
@@ -51,12 +51,17 @@ export function enginePlace(engine: Engine, { signal, writing, orderOf }: Engine
   };
 }
 
-/** By a hash of the values as text: the same order for the same rows, also where a column is wider on one side. */
-function ordered(relation: Relation, columns: readonly string[]): Relation {
-  if (columns.length === 0) return relation;
-  const texts = columns.map((column) => `toString(side.${quoteIdentifier(column)})`);
+/**
+ * The relation with these columns first, for a `SELECT *`, and its rows by a hash of their values as text: the same order for the same rows, also where a
+ * column is wider on one side.
+ */
+function ordered(relation: Relation, names: readonly string[]): Relation {
+  if (names.length === 0) return relation;
+  const texts = names.toSorted().map((name) => `toString(side.${quoteIdentifier(name)})`);
+  const first = names.flatMap((name) => relation.columns.filter((column) => column.name === name));
   return {
     ...relation,
+    columns: [...first, ...relation.columns.filter(({ name }) => !names.includes(name))],
     sql: `SELECT side.* FROM (${relation.sql}) AS side ORDER BY xxh3_128(tuple(${texts.join(', ')}))`,
   };
 }
