@@ -109,6 +109,19 @@ describe('Placeholders', () => {
     ]);
   });
 
+  it('are none in texts, quoted names and comments, where nothing is read', () => {
+    const texts = [
+      "'{{a}} '' '",
+      '"{{b}}"',
+      '`{{c}}`',
+      '/* {{d}} */',
+      "{{e}} 'it\\'s --'",
+      '{{f}} -- {{g}}',
+      '# {{h}}',
+    ];
+    expect(placeholdersOf(texts.join('\n')).map(({ table }) => table)).to.deep.equal(['e', 'f']);
+  });
+
   it('are replaced where they stand, by text that is not looked at again', () => {
     expect(replacePlaceholders('{{a}}+{{b}}', ({ table }) => `{{${table}}}$&`)).to.equal('{{a}}$&+{{b}}$&');
   });

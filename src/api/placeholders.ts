@@ -8,20 +8,21 @@ export interface Placeholder {
   readonly table: string;
 }
 
+/** A placeholder, or what may hold its braces without being one: a text, a quoted name, a comment. */
+const pattern =
+  /\{\{(?<name>[^{}]*)\}\}|'(?:[^'\\]|\\[\s\S]|'')*'|"(?:[^"\\]|\\[\s\S]|"")*"|`(?:[^`\\]|\\[\s\S]|``)*`|--[^\n]*|#[ !][^\n]*|\/\*[\s\S]*?\*\//g;
+
 /**
- * The placeholders of a query, in order. Text between braces that is neither a table nor source.table comes back as a table of
+ * The placeholders of a query, in order; those in texts and comments are none, for nothing would be read there. Text between braces that is neither a table nor source.table comes back as a table of
  * that name, which nobody has: whoever looks it up finds that out.
  */
 export function placeholdersOf(sql: string): readonly Placeholder[] {
-  return [...sql.matchAll(/\{\{([^{}]*)\}\}/g)].map((match) => {
-    const name = (match[1] ?? '').trim();
+  return [...sql.matchAll(pattern)].flatMap((match) => {
+    const name = match.groups?.name?.trim();
+    if (name === undefined) return [];
     const dot = name.indexOf('.');
-    return {
-      text: match[0],
-      start: match.index,
-      source: dot === -1 ? undefined : name.slice(0, dot).trim(),
-      table: dot === -1 ? name : name.slice(dot + 1).trim(),
-    };
+    const source = dot === -1 ? undefined : name.slice(0, dot).trim();
+    return [{ text: match[0], start: match.index, source, table: dot === -1 ? name : name.slice(dot + 1).trim() }];
   });
 }
 

@@ -340,6 +340,11 @@ const WHOLE: readonly Case[] = [
     'run.yaml:25:29: spec.queries[q].sql: reads no table of the run, so it would pass whatever the data; write {{table}} for one',
   ],
   [
+    'a query that names its table in a comment only',
+    withSpec('queries: [{ name: q, sql: "select 1 -- from {{flights}}", expect: { sameAs: Baseline } }]'),
+    'run.yaml:25:29: spec.queries[q].sql: reads no table of the run, so it would pass whatever the data; write {{table}} for one',
+  ],
+  [
     'a function of chance in SQL',
     withSpec(
       'queries: [{ name: q, sql: "select id from {{flights}} where rand() % 2 = 0", expect: { sameAs: Baseline } }]',
