@@ -6,9 +6,11 @@ import type { ReportNote, ReportTimings } from '../report/model.ts';
 import type { Task, TaskKind } from '../run/types.ts';
 import { ParityError } from '../support/error.ts';
 import type { CompareDetail } from './compare.ts';
+import { landedLater } from './landed-later.ts';
 import type { QueryDetail } from './query.ts';
 import { type RunRecord, readOutput, tableOf } from './records.ts';
 import type { RehydrateDetail } from './rehydrate.ts';
+import type { SyncDetail } from './sync.ts';
 import type { Resolution, SnapshotDetail } from './task.ts';
 
 /** What the tasks' own records add to the run's. */
@@ -35,11 +37,12 @@ export async function gather(
   const compared = await read<CompareDetail>('compare');
   const queried = await read<QueryDetail>('query');
   const rehydrated = await read<RehydrateDetail>('rehydrate');
+  const synced = await read<SyncDetail>('sync');
   const noted: readonly Detailed<unknown>[] = [
     ...snapshots,
     ...rehydrated,
     ...(await read<unknown>('advance')),
-    ...(await read<unknown>('sync')),
+    ...synced,
     ...queried,
   ];
   return {
@@ -54,7 +57,12 @@ export async function gather(
       ),
     ],
     failedTables: await failedTables(workspace, record),
-    notes: [...distinct(noted.flatMap(notesOf)), ...untouched(resolution?.detail), ...typesNotExercised(rehydrated)],
+    notes: [
+      ...distinct(noted.flatMap(notesOf)),
+      ...distinct(landedLater(record.graph, synced, compared)),
+      ...untouched(resolution?.detail),
+      ...typesNotExercised(rehydrated),
+    ],
     timings: timingsOf(record, options.now),
   };
 }
