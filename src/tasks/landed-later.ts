@@ -17,7 +17,8 @@ export function landedLater(
   synced: readonly Detailed<SyncDetail>[],
   compared: readonly Detailed<{ readonly tables: readonly Pick<TableComparison, 'table' | 'rows'>[] }>[],
 ): ReportNote[] {
-  const placeOf = ({ id }: Task): number => tasks.findIndex((task) => task.id === id);
+  const places = new Map(tasks.map(({ id }, place) => [id, place]));
+  const placeOf = ({ id }: Task): number => places.get(id) ?? -1;
   return compared.flatMap(({ task, detail }) => {
     const { input } = task;
     if (input.kind !== 'compare') return [];
