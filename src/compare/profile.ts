@@ -211,9 +211,10 @@ function isIdLike(name: string, isKey: boolean): boolean {
   return isKey || /^(id|uuid|guid)$|_id$/i.test(name);
 }
 
-/** Nanoseconds of `[-][N days ][-]HH:MM:SS[.ffffff]`, NULL for NULL; what is written otherwise becomes a number that no seconds have. */
+/** Nanoseconds of `[-N days][ ±HH:MM:SS[.ffffff]]` as Postgres writes intervals, NULL for NULL; what is written otherwise becomes a number that no seconds have. */
 function nanosOfText(value: string): string {
-  const parts = `extractGroups(ifNull(${value}, ''), '^(?:(-?\\\\d{1,6}) days? ?)?(-?)(\\\\d{1,7}):(\\\\d{2}):(\\\\d{2})(?:[.](\\\\d{1,6}))?$')`;
+  const text = `if(ifNull(${value}, '') = '', 'nothing', ${value})`;
+  const parts = `extractGroups(assumeNotNull(${text}), '^(?:(-?\\\\d{1,6}) days? ?)?(?:([-+]?)(\\\\d{1,7}):(\\\\d{2}):(\\\\d{2})(?:[.](\\\\d{1,6}))?)?$')`;
   const number = (index: number): string => `toInt64OrZero(p[${index}])`;
   const clock = `(${number(3)} * 3600 + ${number(4)} * 60 + ${number(5)}) * 1000000 + toInt64OrZero(rightPad(p[6], 6, '0'))`;
   const micros = `${number(1)} * 86400000000 + if(p[2] = '-', -1, 1) * (${clock})`;
